@@ -1,0 +1,1 @@
+//! Findings and proposals from observed facts; pure.

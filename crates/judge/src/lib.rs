@@ -1,0 +1,1 @@
+//! Statistics of comparison: intervals, tests, verdicts; pure.

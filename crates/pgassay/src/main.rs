@@ -1,0 +1,2 @@
+//! PostgreSQL performance optimizer that proves what it changes.
+fn main() {}

@@ -1,0 +1,1 @@
+//! PgBouncer: console, statistics, lossless configuration files.

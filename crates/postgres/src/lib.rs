@@ -1,0 +1,1 @@
+//! Connections, catalog and statistics collectors, what-if engines.

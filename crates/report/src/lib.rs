@@ -1,0 +1,1 @@
+//! Reports: terminal, Markdown, HTML with inline SVG, JSON.

@@ -1,0 +1,1 @@
+//! Parse, normalise, fingerprint and quote SQL; the only user of the C parser.

@@ -1,0 +1,1 @@
+//! Throw-away PostgreSQL and PgBouncer for tests and the demo.

@@ -1,0 +1,1 @@
+//! Capture, parameter sampling and workload files.
