@@ -1,2 +1,120 @@
-//! PostgreSQL performance optimizer that proves what it changes.
-fn main() {}
+//! pgassay's command line: reads arguments, runs one command, prints its answer, ends with its exit status.
+//!
+//! Owns composition only: every stage of the pipeline lives in a crate of its own.
+
+mod changing;
+mod cli;
+mod commands;
+mod demo;
+mod failure;
+mod goal;
+mod measure;
+mod optimize;
+mod outcome;
+mod planning;
+mod progress;
+mod scenario;
+mod target;
+
+use clap::Parser;
+use failure::{Exit, Failure};
+use pgassay_model::interrupt::Interrupt;
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+/// What a command answers: text for people, one JSON document for scripts, and whether the answer is yes.
+pub struct Answer {
+    /// For people.
+    pub text: String,
+    /// For scripts.
+    pub json: String,
+    /// False ends with exit status 1.
+    pub yes: bool,
+}
+
+fn main() -> ExitCode {
+    let cli = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let wanted = !error.use_stderr();
+            if std::env::args().any(|argument| argument == "--json") && !wanted {
+                let words = error.to_string();
+                let message = words.lines().next().unwrap_or_default().trim_start_matches("error: ");
+                print_line(&Failure::input(message, "pgassay --help lists commands and flags").to_json());
+            } else {
+                let _ = error.print();
+            }
+            return ExitCode::from(if wanted { 0 } else { Exit::Input as u8 });
+        }
+    };
+    let level = match (cli.common.quiet, cli.common.verbose) {
+        (true, _) => "error",
+        (_, 0) => "warn",
+        (_, 1) => "info",
+        _ => "debug",
+    };
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::new(level))
+        .with_writer(std::io::stderr)
+        .without_time()
+        .init();
+    let color = match cli.common.color {
+        cli::Color::Always => true,
+        cli::Color::Never => false,
+        cli::Color::Auto => {
+            std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+        }
+    };
+    let progress = progress::Progress::new(cli.common.quiet);
+    let interrupt = Interrupt::default();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: cannot start: {error}");
+            return ExitCode::from(Exit::Missing as u8);
+        }
+    };
+    runtime.spawn(watch_for_interrupt(interrupt.clone()));
+    let result = runtime.block_on(commands::run(&cli, &interrupt, &progress, color));
+    progress.finish();
+    let code = match result {
+        Ok(answer) => {
+            print_line(if cli.common.json { &answer.json } else { &answer.text });
+            ExitCode::from(if answer.yes { 0 } else { Exit::No as u8 })
+        }
+        Err(failure) => {
+            if cli.common.json {
+                print_line(&failure.to_json());
+            } else {
+                eprintln!("error: {}", failure.message);
+                if !failure.hint.is_empty() {
+                    eprintln!("hint: {}", failure.hint);
+                }
+            }
+            ExitCode::from(failure.exit as u8)
+        }
+    };
+    runtime.shutdown_background();
+    code
+}
+
+fn print_line(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{}", text.trim_end());
+}
+
+/// The first Ctrl-C (or SIGTERM) asks the work to stop at the next safe point and undo.
+async fn watch_for_interrupt(interrupt: Interrupt) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
+    loop {
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminate.recv() => {}
+        }
+        if !interrupt.requested() {
+            eprintln!("interrupted: stopping at the next safe point and undoing what is not finished");
+        }
+        interrupt.request();
+    }
+}

@@ -1,0 +1,341 @@
+//! The command line: names and flags as users and scripts know them.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use pgassay_model::units::{Bytes, parse_duration};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Makes a running PostgreSQL (and the PgBouncer in front of it) faster, and proves it.
+#[derive(Debug, Parser)]
+#[command(name = "pgassay", version, max_term_width = 100)]
+pub struct Cli {
+    /// Flags that every command takes.
+    #[command(flatten)]
+    pub common: Common,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Flags that every command takes.
+#[derive(Debug, Args, Clone)]
+pub struct Common {
+    /// PgBouncer's console: postgresql://ADMIN@HOST:6432/pgbouncer
+    #[arg(long, global = true, value_name = "ADMIN_DSN")]
+    pub pgbouncer: Option<String>,
+    /// PgBouncer's configuration file, when it may be edited
+    #[arg(long, global = true, value_name = "FILE")]
+    pub pgbouncer_ini: Option<PathBuf>,
+    /// PgBouncer's program, for rehearsing a configuration [default: found on PATH]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub pgbouncer_bin: Option<PathBuf>,
+    /// The way the application connects, usually through PgBouncer [default: DSN]
+    #[arg(long, global = true, value_name = "DSN")]
+    pub app_dsn: Option<String>,
+    /// Directory of the journal, backups and history
+    #[arg(long, global = true, value_name = "DIR", env = "PGASSAY_STATE")]
+    pub state: Option<PathBuf>,
+    /// Directory of PostgreSQL's programs [default: found on PATH and in the usual places]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub postgres_bin: Option<PathBuf>,
+    /// Print exactly one JSON document on standard output
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Say nothing but the answer
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+    /// Say more of what is going on (twice: still more)
+    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Colour in terminal output
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
+    pub color: Color,
+    /// Ask no questions
+    #[arg(long, short = 'y', global = true)]
+    pub yes: bool,
+}
+
+/// When to colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show the whole job on a throw-away PostgreSQL and PgBouncer
+    Demo(Demo),
+    /// Write a workload from what the server has seen
+    Capture(Capture),
+    /// Drive a workload; print latency and where it goes
+    Measure(Measure),
+    /// Propose indexes; nothing is applied
+    Advise(Advise),
+    /// Propose a whole plan of changes; nothing is applied
+    Plan(PlanArgs),
+    /// Apply a plan, journalled
+    Apply(Apply),
+    /// Measure an applied run again
+    Verify(Verify),
+    /// The verdict between two measurements
+    Compare(Compare),
+    /// Measure, plan, apply, verify, keep or roll back, report
+    Optimize(Optimize),
+    /// Undo a run, or one of its changes
+    Rollback(Rollback),
+    /// List runs and their state, unfinished ones first
+    History(HistoryArgs),
+    /// The report of a past run
+    Report(ReportArgs),
+}
+
+/// `demo`.
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// What to show
+    #[arg(long, default_value = "oauth", value_name = "NAME")]
+    pub scenario: String,
+    /// Rows, as a multiple of the scenario's own
+    #[arg(long, default_value_t = 1.0)]
+    pub scale: f64,
+    /// How long each side of a comparison is measured
+    #[arg(long, value_parser = parse_duration, default_value = "24s")]
+    pub duration: Duration,
+    /// Folder for the report [default: pgassay-demo-SCENARIO]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Leave the servers running, for looking around and for `rollback`
+    #[arg(long)]
+    pub keep: bool,
+}
+
+/// `capture`.
+#[derive(Debug, Args)]
+pub struct Capture {
+    /// The server
+    pub dsn: String,
+    /// Where statements are read from
+    #[arg(long, value_enum, default_value_t = CaptureSource::Statements)]
+    pub from: CaptureSource,
+    /// Keep at most this many statements, by total time
+    #[arg(long, default_value_t = 100)]
+    pub limit: usize,
+    /// Workload file to write
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+}
+
+/// Where `capture` reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CaptureSource {
+    /// pg_stat_statements.
+    Statements,
+}
+
+/// How a workload is driven.
+#[derive(Debug, Args, Clone)]
+pub struct Drive {
+    /// Closed loop with N clients [default: 8]
+    #[arg(long, value_name = "N", conflicts_with = "rate")]
+    pub clients: Option<u32>,
+    /// Open loop with R requests per second, latency counted from the intended start
+    #[arg(long, value_name = "R")]
+    pub rate: Option<f64>,
+    /// How long to measure
+    #[arg(long, value_parser = parse_duration, default_value = "30s")]
+    pub duration: Duration,
+    /// Load that is driven first and not counted
+    #[arg(long, value_parser = parse_duration, default_value = "2s")]
+    pub warmup: Duration,
+    /// When connections are opened
+    #[arg(long, value_enum, default_value_t = ConnectArg::Reuse)]
+    pub connect: ConnectArg,
+    /// The server itself, where DSN goes through a pooler: for the parts that only it can tell
+    #[arg(long, value_name = "DSN")]
+    pub direct: Option<String>,
+    /// Seed of every random choice
+    #[arg(long, default_value_t = 42)]
+    pub seed: u64,
+}
+
+/// When connections are opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ConnectArg {
+    /// Once per client.
+    Reuse,
+    /// Anew for every request.
+    PerRequest,
+}
+
+/// `measure`.
+#[derive(Debug, Args)]
+pub struct Measure {
+    /// The server, or the pooler before it
+    pub dsn: String,
+    /// Workload: a file from `capture`, or a directory of .sql files
+    #[arg(long, value_name = "W")]
+    pub workload: PathBuf,
+    /// How to drive it.
+    #[command(flatten)]
+    pub drive: Drive,
+    /// Also write the document to this file
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// `advise`.
+#[derive(Debug, Args)]
+pub struct Advise {
+    /// The server
+    pub dsn: String,
+    /// Workload
+    #[arg(long, value_name = "W", required_unless_present = "sql")]
+    pub workload: Option<PathBuf>,
+    /// A statement instead of a workload
+    #[arg(long, conflicts_with = "workload")]
+    pub sql: Option<String>,
+    /// Most that new indexes may take
+    #[arg(long, value_name = "SIZE")]
+    pub budget: Vec<Bytes>,
+    /// Most keys of an index
+    #[arg(long, default_value_t = 3)]
+    pub max_width: usize,
+    /// How long to search
+    #[arg(long, value_parser = parse_duration)]
+    pub time_limit: Option<Duration>,
+    /// Print only the DDL
+    #[arg(long)]
+    pub ddl: bool,
+}
+
+/// `plan`.
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// The server
+    pub dsn: String,
+    /// Workload [default: captured from pg_stat_statements]
+    #[arg(long, value_name = "W")]
+    pub workload: Option<PathBuf>,
+    /// A measurement of it, for the ledger (a file from `measure --output`)
+    #[arg(long, value_name = "FILE")]
+    pub measurement: Option<PathBuf>,
+    /// Most that new indexes may take
+    #[arg(long, value_name = "SIZE")]
+    pub budget: Option<Bytes>,
+    /// Plan file to write
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+}
+
+/// `apply`.
+#[derive(Debug, Args)]
+pub struct Apply {
+    /// Plan file
+    pub plan: PathBuf,
+    /// The server
+    pub dsn: String,
+    /// Only these changes
+    #[arg(long, value_name = "ID")]
+    pub change: Vec<String>,
+    /// Check everything, change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `verify`.
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// The run
+    pub run: String,
+    /// The server
+    pub dsn: String,
+    /// Workload [default: the run's own]
+    #[arg(long, value_name = "W")]
+    pub workload: Option<PathBuf>,
+    /// How to drive it.
+    #[command(flatten)]
+    pub drive: Drive,
+}
+
+/// `compare`.
+#[derive(Debug, Args)]
+pub struct Compare {
+    /// Measurement before
+    pub before: PathBuf,
+    /// Measurement after
+    pub after: PathBuf,
+}
+
+/// `optimize`.
+#[derive(Debug, Args)]
+pub struct Optimize {
+    /// The server
+    pub dsn: String,
+    /// Workload [default: captured from pg_stat_statements]
+    #[arg(long, value_name = "W")]
+    pub workload: Option<PathBuf>,
+    /// A target on the response time
+    #[arg(long, value_name = "T", default_value = "p95<100ms")]
+    pub target: String,
+    /// A gain to reach: the interval's near end of the change in mean latency
+    #[arg(long, value_name = "SHARE", default_value = "0%")]
+    pub gain: String,
+    /// Keep what could not be told from noise, too
+    #[arg(long)]
+    pub keep_inconclusive: bool,
+    /// Most that new indexes may take
+    #[arg(long, value_name = "SIZE")]
+    pub budget: Option<Bytes>,
+    /// Folder for the report [default: pgassay-RUN]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// How to drive it.
+    #[command(flatten)]
+    pub drive: Drive,
+}
+
+/// `rollback`.
+#[derive(Debug, Args)]
+pub struct Rollback {
+    /// RUN or RUN/CHANGE; `latest` for the newest run with something to undo
+    pub run: String,
+    /// The server
+    pub dsn: String,
+}
+
+/// `history`.
+#[derive(Debug, Args)]
+pub struct HistoryArgs {
+    /// Only runs on this server
+    pub dsn: Option<String>,
+}
+
+/// `report`.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// The run, or `latest`
+    pub run: String,
+    /// Format
+    #[arg(long, value_enum, default_value_t = Format::Md)]
+    pub format: Format,
+    /// File to write [default: standard output]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// Report formats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Markdown.
+    Md,
+    /// HTML, self-contained.
+    Html,
+    /// The run document.
+    Json,
+}

@@ -1,0 +1,534 @@
+//! One function per command: from arguments to an answer.
+
+use crate::changing::{self, Changing};
+use crate::cli::{self, Cli, Command, ConnectArg};
+use crate::failure::{Exit, Failure, chain};
+use crate::goal::Goal;
+use crate::measure::{self, Options};
+use crate::optimize::{self, Request};
+use crate::progress::Progress;
+use crate::target::Target;
+use crate::{Answer, demo, planning};
+use jiff::Timestamp;
+use pgassay_judge::{Design, Margins};
+use pgassay_load::LoadMode;
+use pgassay_model::comparison::Verdict;
+use pgassay_model::interrupt::Interrupt;
+use pgassay_model::measurement::{Connect, Measurement};
+use pgassay_model::plan::Plan;
+use pgassay_model::run::{ChangeState, Run};
+use pgassay_model::snapshot::Snapshot;
+use pgassay_model::units::Bytes;
+use pgassay_model::workload::{self, Workload, WorkloadStatement};
+use pgassay_postgres::Session;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::path::{Path, PathBuf};
+
+/// Runs the command of `cli`.
+pub async fn run(cli: &Cli, interrupt: &Interrupt, progress: &Progress, color: bool) -> Result<Answer, Failure> {
+    let context = Context { common: &cli.common, interrupt, progress, color };
+    match &cli.command {
+        Command::Demo(arguments) => context.demo(arguments).await,
+        Command::Capture(arguments) => context.capture(arguments).await,
+        Command::Measure(arguments) => context.measure(arguments).await,
+        Command::Advise(arguments) => context.advise(arguments).await,
+        Command::Plan(arguments) => context.plan(arguments).await,
+        Command::Apply(arguments) => context.apply(arguments).await,
+        Command::Verify(arguments) => context.verify(arguments).await,
+        Command::Compare(arguments) => context.compare(arguments),
+        Command::Optimize(arguments) => context.optimize(arguments).await,
+        Command::Rollback(arguments) => context.rollback(arguments).await,
+        Command::History(arguments) => context.history(arguments),
+        Command::Report(arguments) => context.report(arguments),
+    }
+}
+
+struct Context<'a> {
+    common: &'a cli::Common,
+    interrupt: &'a Interrupt,
+    progress: &'a Progress,
+    color: bool,
+}
+
+impl Context<'_> {
+    fn target(&self, dsn: &str) -> Result<Target, Failure> {
+        Target::resolve(dsn, self.common, self.interrupt, self.progress)
+    }
+
+    async fn demo(&self, arguments: &cli::Demo) -> Result<Answer, Failure> {
+        let (run, out) = demo::demo(arguments, self.common, self.interrupt, self.progress).await?;
+        let healthy = run.state != pgassay_model::run::RunState::FailedPartly;
+        Ok(self.run_answer(&run, Some(&out), healthy))
+    }
+
+    fn run_answer(&self, run: &Run, out: Option<&Path>, yes: bool) -> Answer {
+        let mut text = pgassay_report::terminal(run, self.color);
+        if let Some(out) = out {
+            text.push_str(&format!(
+                "\nReport: {0}/report.html, {0}/report.md, {0}/run.json\n",
+                out.display()
+            ));
+        }
+        Answer { text, json: pgassay_report::json(run), yes }
+    }
+
+    async fn capture(&self, arguments: &cli::Capture) -> Result<Answer, Failure> {
+        let target = self.target(&arguments.dsn)?;
+        let session = target.observe().await?;
+        let snapshot = target.snapshot(&session).await?;
+        let workload = capture(&session, &snapshot, arguments.limit).await?;
+        pgassay_workload::write(&arguments.output, &workload)
+            .map_err(|error| Failure::input(chain(&error), "choose another --output"))?;
+        let mut text = format!(
+            "{} statements from {} written to {}; {} skipped\n",
+            workload.statements.len(), workload.source, arguments.output.display(), workload.skipped.len()
+        );
+        for skipped in &workload.skipped {
+            text.push_str(&format!("skipped: {} ({})\n", one_line(&skipped.statement), skipped.reason));
+        }
+        Ok(Answer { text, json: to_json(&workload)?, yes: true })
+    }
+
+    async fn measure(&self, arguments: &cli::Measure) -> Result<Answer, Failure> {
+        let mut target = self.target(&arguments.dsn)?;
+        if target.console.is_none() && self.common.app_dsn.is_none() {
+            target.application = target.server.clone();
+        }
+        if let Some(direct) = &arguments.drive.direct {
+            target.server = crate::target::resolve_dsn(direct)?;
+        }
+        // Without --direct the same way is tried for the server's own figures: a pooler passes them through.
+        let session = target.observe().await?;
+        let snapshot = target.snapshot(&session).await?;
+        let workload = self.workload(Some(&arguments.workload), &session, &snapshot).await?;
+        let console = target.console().await?;
+        let options = self.drive_options(&arguments.drive, &snapshot);
+        self.progress.step("measuring");
+        let measurement =
+            measure::measure(&target, Some(&session), console.as_ref(), &workload, &options).await?;
+        if let Some(file) = &arguments.output {
+            write_file(file, &to_json(&measurement)?)?;
+        }
+        let text = with_skipped(pgassay_report::measurement_terminal(&measurement, self.color), &workload);
+        Ok(Answer { text, json: to_json(&measurement)?, yes: true })
+    }
+
+    fn drive_options(&self, drive: &cli::Drive, snapshot: &Snapshot) -> Options {
+        Options {
+            mode: drive_mode(drive).unwrap_or(LoadMode::Closed { clients: 8 }),
+            connect: connect(drive.connect),
+            duration: drive.duration,
+            warmup: drive.warmup,
+            block: measure::block_length(drive.duration),
+            seed: drive.seed,
+            postmaster: snapshot.host.as_ref().and_then(|host| host.postmaster_pid),
+        }
+    }
+
+    /// The workload asked for, or what pg_stat_statements has seen.
+    async fn workload(
+        &self,
+        path: Option<&PathBuf>,
+        session: &Session,
+        snapshot: &Snapshot,
+    ) -> Result<Workload, Failure> {
+        let mut workload = match path {
+            None => capture(session, snapshot, 100).await?,
+            Some(path) => pgassay_workload::read(path).map_err(|error| {
+                Failure::input(chain(&error), "a workload is a file from `pgassay capture` or a directory of .sql files with one statement each")
+            })?,
+        };
+        pgassay_workload::fill_parameters(&mut workload, session, snapshot, 42)
+            .await
+            .map_err(|error| Failure::input(chain(&error), "give values with `-- params: [...]` lines"))?;
+        if workload.statements.is_empty() {
+            let reasons: Vec<String> = workload.skipped.iter().map(|skipped| skipped.reason.clone()).collect();
+            return Err(Failure::input(
+                format!("the workload holds no usable statement: {}", reasons.join("; ")),
+                "see the reasons; values can be given with `-- params: [...]` lines",
+            ));
+        }
+        Ok(workload)
+    }
+
+    async fn advise(&self, arguments: &cli::Advise) -> Result<Answer, Failure> {
+        let target = self.target(&arguments.dsn)?;
+        let session = target.observe().await?;
+        let snapshot = target.snapshot(&session).await?;
+        let workload = match &arguments.sql {
+            Some(sql) => {
+                let mut workload = single(sql)?;
+                pgassay_workload::fill_parameters(&mut workload, &session, &snapshot, 42)
+                    .await
+                    .map_err(|error| Failure::input(chain(&error), "write the statement with its values"))?;
+                workload
+            }
+            None => self.workload(arguments.workload.as_ref(), &session, &snapshot).await?,
+        };
+        let runtime = tokio::runtime::Handle::current();
+        let interrupt = self.interrupt.clone();
+        let budgets: Vec<Option<Bytes>> = if arguments.budget.is_empty() {
+            vec![None]
+        } else {
+            arguments.budget.iter().copied().map(Some).collect()
+        };
+        let (max_width, time_limit) = (arguments.max_width, arguments.time_limit);
+        let advices = tokio::task::spawn_blocking(move || {
+            let mut what_if = pgassay_postgres::what_if(runtime, session, &snapshot);
+            budgets
+                .into_iter()
+                .map(|budget| {
+                    let options = pgassay_advise::index::IndexOptions { budget, max_width, time_limit, seed: 42 };
+                    let began = std::time::Instant::now();
+                    let advice =
+                        pgassay_advise::index::advise(&snapshot, &workload, what_if.as_mut(), &options, &interrupt);
+                    (budget, began.elapsed().as_secs_f64(), advice)
+                })
+                .collect::<Vec<_>>()
+        })
+        .await
+        .map_err(|error| Failure::new(Exit::Unreachable, format!("advising stopped: {error}"), "report this with the workload"))?;
+        let mut text = String::new();
+        let mut documents = Vec::new();
+        for (budget, elapsed_s, advice) in &advices {
+            if !arguments.ddl {
+                text.push_str(&format!(
+                    "engine {}, {} what-if calls; workload cost {:.1} → {:.1} (estimates of the {})\n",
+                    advice.engine, advice.what_if_calls, advice.cost_before, advice.cost_after,
+                    if advice.engine == "rule" { "rule from statistics" } else { "planner" },
+                ));
+            }
+            for index in &advice.indexes {
+                text.push_str(&format!("{};\n", index.ddl));
+                if !arguments.ddl {
+                    text.push_str(&format!(
+                        "  -- about {}, saves {:.1} % of the workload's cost; for {}\n",
+                        index.size, index.benefit * 100.0, index.statements.join(", ")
+                    ));
+                }
+            }
+            if !arguments.ddl {
+                for rejected in &advice.rejected {
+                    text.push_str(&format!("not proposed: {} ({})\n", rejected.what, rejected.why));
+                }
+            }
+            documents.push(advice_document(*budget, *elapsed_s, advice));
+        }
+        let document = match documents.len() {
+            1 => documents.remove(0),
+            _ => serde_json::json!({
+                "schema": "pgassay/advice/1",
+                "generated_at": Timestamp::now().to_string(),
+                "advices": documents,
+            }),
+        };
+        Ok(Answer { text, json: document.to_string(), yes: true })
+    }
+
+    async fn plan(&self, arguments: &cli::PlanArgs) -> Result<Answer, Failure> {
+        let target = self.target(&arguments.dsn)?;
+        let session = target.observe().await?;
+        let snapshot = target.snapshot(&session).await?;
+        let workload = self.workload(arguments.workload.as_ref(), &session, &snapshot).await?;
+        let measurement: Option<Measurement> =
+            arguments.measurement.as_deref().map(read_json).transpose()?;
+        let plan =
+            planning::plan(&target, &snapshot, &workload, measurement.as_ref(), None, arguments.budget).await?;
+        let json = to_json(&plan)?;
+        write_file(&arguments.output, &json)?;
+        let mut text = with_skipped(pgassay_report::plan_terminal(&plan, self.color), &workload);
+        text.push_str(&format!("Plan written to {}\n", arguments.output.display()));
+        Ok(Answer { text, json, yes: true })
+    }
+
+    async fn apply(&self, arguments: &cli::Apply) -> Result<Answer, Failure> {
+        let target = self.target(&arguments.dsn)?;
+        let mut plan: Plan = read_json(&arguments.plan)?;
+        if !arguments.change.is_empty() {
+            for id in &arguments.change {
+                if !plan.changes.iter().any(|change| change.id == *id) {
+                    return Err(Failure::input(
+                        format!("the plan has no change {id}"),
+                        format!(
+                            "it has {}",
+                            plan.changes.iter().map(|change| change.id.clone()).collect::<Vec<_>>().join(", ")
+                        ),
+                    ));
+                }
+            }
+            plan.changes.retain(|change| arguments.change.contains(&change.id));
+        }
+        let run = Changing::apply_all(&target, &plan, arguments.dry_run).await?;
+        let mut text = String::new();
+        for change in &run.changes {
+            text.push_str(&format!("{} {:?}: {} ({})\n", change.id, change.state, change.title, change.reason));
+        }
+        if !run.run.is_empty() {
+            text.push_str(&format!("Run {}\n", run.run));
+        }
+        for backup in &run.backups {
+            text.push_str(&format!("backup: {backup}\n"));
+        }
+        for command in &run.rollback {
+            text.push_str(&format!("undo: {command}\n"));
+        }
+        Ok(Answer { text, json: to_json(&run)?, yes: true })
+    }
+
+    async fn verify(&self, arguments: &cli::Verify) -> Result<Answer, Failure> {
+        let target = self.target(&arguments.dsn)?;
+        let mut run = changing::load_run(&target.state, &arguments.run)?;
+        let before = run.before.clone().ok_or_else(|| {
+            Failure::input(
+                format!("run {} has no measurement from before it", run.run),
+                "only runs of `optimize` and `demo` can be verified; use `measure` and `compare` for others",
+            )
+        })?;
+        let session = target.observe().await?;
+        let snapshot = target.snapshot(&session).await?;
+        let console = target.console().await?;
+        let workload = self.workload(arguments.workload.as_ref(), &session, &snapshot).await?;
+        let mut options = self.drive_options(&arguments.drive, &snapshot);
+        options.connect = before.mode.connect;
+        options.mode = match (drive_mode(&arguments.drive), before.mode.rate, before.mode.clients) {
+            (Some(mode), ..) => mode,
+            (None, Some(rate), clients) => LoadMode::Open { rate, clients: clients.unwrap_or(64) },
+            (None, None, clients) => LoadMode::Closed { clients: clients.unwrap_or(8) },
+        };
+        self.progress.step("measuring again");
+        let after = measure::measure(&target, Some(&session), console.as_ref(), &workload, &options).await?;
+        run.comparison = pgassay_judge::compare_measurements(
+            &before, &after, Design::BeforeAfter, &Margins::default(), optimize::CONFIDENCE,
+        );
+        let (verdict, reason) = pgassay_judge::overall(&run.comparison, &Margins::default());
+        run.headline = format!("Verified again: {verdict}: {reason}");
+        run.after = Some(after);
+        run.generated_at = Timestamp::now();
+        let yes = verdict != Verdict::Regressed;
+        Ok(self.run_answer(&run, None, yes))
+    }
+
+    fn compare(&self, arguments: &cli::Compare) -> Result<Answer, Failure> {
+        let before: Measurement = read_json(&arguments.before)?;
+        let after: Measurement = read_json(&arguments.after)?;
+        let margins = Margins::default();
+        let comparison = pgassay_judge::compare_measurements(
+            &before, &after, Design::BeforeAfter, &margins, optimize::CONFIDENCE,
+        );
+        let (verdict, reason) = pgassay_judge::overall(&comparison, &margins);
+        let text = format!(
+            "{verdict}: {reason}\n\n{}",
+            pgassay_report::comparison_terminal(&comparison, self.color)
+        );
+        let json = serde_json::json!({
+            "schema": "pgassay/comparison/1",
+            "generated_at": Timestamp::now().to_string(),
+            "verdict": verdict,
+            "reason": reason,
+            "comparison": comparison,
+        });
+        Ok(Answer { text, json: json.to_string(), yes: verdict != Verdict::Regressed })
+    }
+
+    async fn optimize(&self, arguments: &cli::Optimize) -> Result<Answer, Failure> {
+        let target = self.target(&arguments.dsn)?;
+        let goal = Goal::parse(&arguments.target, &arguments.gain)?;
+        let session = target.observe().await?;
+        let snapshot = target.snapshot(&session).await?;
+        let workload = self.workload(arguments.workload.as_ref(), &session, &snapshot).await?;
+        drop(session);
+        if workload.statements.iter().any(|statement| statement.writes) && !self.common.yes {
+            return Err(Failure::input(
+                "the workload writes, and measuring runs it: rows would be changed in this database",
+                "leave the writing statements out of the workload, point at a copy, or say --yes",
+            ));
+        }
+        let request = Request {
+            goal,
+            mode: drive_mode(&arguments.drive),
+            connect: connect(arguments.drive.connect),
+            duration: arguments.drive.duration,
+            warmup: arguments.drive.warmup,
+            seed: arguments.drive.seed,
+            keep_inconclusive: arguments.keep_inconclusive,
+            budget: arguments.budget,
+        };
+        let run = optimize::optimize(&target, &snapshot, &workload, &request).await?;
+        let out = arguments.out.clone().unwrap_or_else(|| PathBuf::from(format!("pgassay-{}", run.run)));
+        demo::write_report(&run, &out)?;
+        let met = run.targets.iter().all(|target| target.met);
+        Ok(self.run_answer(&run, Some(&out), met))
+    }
+
+    async fn rollback(&self, arguments: &cli::Rollback) -> Result<Answer, Failure> {
+        let target = self.target(&arguments.dsn)?;
+        let (run, change) = match arguments.run.split_once('/') {
+            Some((run, change)) => (run, Some(change)),
+            None => (arguments.run.as_str(), None),
+        };
+        let (text, history) = changing::rollback(&target, run, change).await?;
+        Ok(Answer { text, json: to_json(&history)?, yes: true })
+    }
+
+    fn history(&self, arguments: &cli::HistoryArgs) -> Result<Answer, Failure> {
+        let dsn = arguments.dsn.as_deref().unwrap_or("postgresql://localhost/postgres");
+        let target = self.target(dsn)?;
+        let only = arguments.dsn.is_some().then(|| target.server.to_string());
+        let history = changing::history(&target.state, only.as_deref())?;
+        Ok(Answer {
+            text: pgassay_report::history_terminal(&history, self.color),
+            json: to_json(&history)?,
+            yes: true,
+        })
+    }
+
+    fn report(&self, arguments: &cli::ReportArgs) -> Result<Answer, Failure> {
+        let target = self.target("postgresql://localhost/postgres")?;
+        let run = changing::load_run(&target.state, &arguments.run)?;
+        let text = match arguments.format {
+            cli::Format::Md => pgassay_report::markdown(&run),
+            cli::Format::Html => pgassay_report::html(&run),
+            cli::Format::Json => pgassay_report::json(&run),
+        };
+        let json = pgassay_report::json(&run);
+        match &arguments.output {
+            None => Ok(Answer { text, json, yes: true }),
+            Some(file) => {
+                write_file(file, &text)?;
+                Ok(Answer { text: format!("Report written to {}", file.display()), json, yes: true })
+            }
+        }
+    }
+}
+
+async fn capture(session: &Session, snapshot: &Snapshot, limit: usize) -> Result<Workload, Failure> {
+    if snapshot.statements.is_none() {
+        return Err(Failure::new(
+            Exit::Missing,
+            "pg_stat_statements is not readable here",
+            "add it to shared_preload_libraries, restart, run CREATE EXTENSION pg_stat_statements, and GRANT pg_read_all_stats to this role; or pass a workload directory",
+        ));
+    }
+    let options = pgassay_workload::CaptureOptions { limit, ..pgassay_workload::CaptureOptions::default() };
+    pgassay_workload::capture_statements(session, snapshot, &options)
+        .await
+        .map_err(|error| Failure::new(Exit::Missing, chain(&error), "pass a workload directory instead"))
+}
+
+fn single(sql: &str) -> Result<Workload, Failure> {
+    pgassay_sql::single_statement(sql).map_err(|error| {
+        Failure::input(chain(&error), "give exactly one SQL statement")
+    })?;
+    Ok(Workload {
+        schema: workload::SCHEMA.to_owned(),
+        generated_at: Timestamp::now(),
+        source: "command line".into(),
+        statements: vec![WorkloadStatement {
+            id: "statement".into(),
+            sql: sql.to_owned(),
+            weight: 1.0,
+            writes: false,
+            parameters: Vec::new(),
+            parameter_source: String::new(),
+            queryid: None,
+        }],
+        skipped: Vec::new(),
+    })
+}
+
+fn advice_document(
+    budget: Option<Bytes>,
+    elapsed_s: f64,
+    advice: &pgassay_advise::index::IndexAdvice,
+) -> serde_json::Value {
+    let indexes: Vec<serde_json::Value> = advice
+        .indexes
+        .iter()
+        .map(|index| {
+            serde_json::json!({
+                "ddl": index.ddl,
+                "relation": index.definition.relation.to_string(),
+                "method": index.definition.method,
+                "size_bytes": index.size,
+                "benefit": index.benefit,
+                "write_cost": index.write_cost,
+                "statements": index.statements,
+            })
+        })
+        .collect();
+    serde_json::json!({
+        "schema": "pgassay/advice/1",
+        "generated_at": Timestamp::now().to_string(),
+        "engine": advice.engine,
+        "elapsed_s": elapsed_s,
+        "what_if_calls": advice.what_if_calls,
+        "cost_before": advice.cost_before,
+        "cost_after": advice.cost_after,
+        "budget_bytes": budget,
+        "size_bytes": advice.indexes.iter().map(|index| index.size.0).sum::<u64>(),
+        "indexes": indexes,
+        "drops": [],
+        "statistics": [],
+        "rewrites": [],
+        "rejected": advice.rejected,
+        "skipped": advice.skipped,
+        "frontier": [],
+    })
+}
+
+fn with_skipped(mut text: String, workload: &Workload) -> String {
+    for skipped in &workload.skipped {
+        text.push_str(&format!("skipped: {} ({})\n", one_line(&skipped.statement), skipped.reason));
+    }
+    text
+}
+
+fn one_line(sql: &str) -> String {
+    let words: Vec<&str> = sql.split_whitespace().collect();
+    let line = words.join(" ");
+    if line.chars().count() > 100 { line.chars().take(99).chain(['…']).collect() } else { line }
+}
+
+fn connect(argument: ConnectArg) -> Connect {
+    match argument {
+        ConnectArg::Reuse => Connect::Reuse,
+        ConnectArg::PerRequest => Connect::PerRequest,
+    }
+}
+
+fn drive_mode(drive: &cli::Drive) -> Option<LoadMode> {
+    match (drive.clients, drive.rate) {
+        (Some(clients), _) => Some(LoadMode::Closed { clients }),
+        (None, Some(rate)) => Some(LoadMode::Open { rate, clients: 64 }),
+        (None, None) => None,
+    }
+}
+
+/// A document as pretty JSON.
+pub fn to_json<T: Serialize>(document: &T) -> Result<String, Failure> {
+    serde_json::to_string_pretty(document)
+        .map_err(|error| Failure::input(format!("cannot write the document: {error}"), "report this"))
+}
+
+fn read_json<T: DeserializeOwned>(path: impl AsRef<Path>) -> Result<T, Failure> {
+    let path = path.as_ref();
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Failure::input(format!("cannot read {}: {error}", path.display()), "check the path"))?;
+    serde_json::from_str(&text).map_err(|error| {
+        Failure::input(
+            format!("{} is not a document of the expected kind: {error}", path.display()),
+            "pass a file that pgassay wrote",
+        )
+    })
+}
+
+fn write_file(path: &Path, text: &str) -> Result<(), Failure> {
+    std::fs::write(path, text)
+        .map_err(|error| Failure::input(format!("cannot write {}: {error}", path.display()), "choose another file"))
+}
+
+/// Whether a change is in force.
+pub fn in_force(state: ChangeState) -> bool {
+    matches!(state, ChangeState::Applied | ChangeState::Kept)
+}

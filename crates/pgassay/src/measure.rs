@@ -1,0 +1,238 @@
+//! Drives a workload and completes its ledger with what the server and the pooler counted meanwhile.
+
+use crate::failure::{Exit, Failure, chain};
+use crate::target::{Target, postgres_failure};
+use pgassay_load::{LoadMode, LoadOptions, ServerParts};
+use pgassay_model::measurement::{Connect, Measurement, PoolWindow};
+use pgassay_model::pooler::PoolerTotals;
+use pgassay_model::snapshot::StatementStatistics;
+use pgassay_model::workload::Workload;
+use pgassay_pgbouncer::Console;
+use pgassay_postgres::Session;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// How to measure.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Closed or open loop.
+    pub mode: LoadMode,
+    /// When connections are opened.
+    pub connect: Connect,
+    /// Measured time, warm-up excluded.
+    pub duration: Duration,
+    /// Time driven first and not counted.
+    pub warmup: Duration,
+    /// Length of a block.
+    pub block: Duration,
+    /// Seed of every random choice.
+    pub seed: u64,
+    /// Postmaster's process id, where the server is on this host.
+    pub postmaster: Option<u32>,
+}
+
+/// Blocks of a measurement: 16, so that an A/A gate has 8 pairs, but none shorter than half a second.
+pub fn block_length(duration: Duration) -> Duration {
+    (duration / 16).max(Duration::from_millis(500))
+}
+
+struct Counted {
+    statements: Option<Vec<StatementStatistics>>,
+    index_scans: BTreeMap<String, u64>,
+    pooler: Option<PoolerTotals>,
+    at: Instant,
+}
+
+/// Measures `workload` on the way the application takes to `target`.
+pub async fn measure(
+    target: &Target,
+    session: Option<&Session>,
+    console: Option<&Console>,
+    workload: &Workload,
+    options: &Options,
+) -> Result<Measurement, Failure> {
+    let before = count(session, console).await?;
+    let load = LoadOptions {
+        target: target.application.clone(),
+        mode: options.mode.clone(),
+        connect: options.connect,
+        duration: options.duration,
+        warmup: options.warmup,
+        block: options.block,
+        seed: options.seed,
+        server_cpu: options.postmaster,
+        statement_timeout: None,
+    };
+    let interrupt = target.interrupt.clone();
+    let progress = target.progress.clone();
+    let driven = workload.clone();
+    let stop = Arc::new(AtomicBool::new(false));
+    let driver = tokio::task::spawn_blocking({
+        let stop = Arc::clone(&stop);
+        move || {
+            let result =
+                pgassay_load::drive(&driven, &load, &interrupt, &|share| progress.at(share));
+            stop.store(true, Ordering::SeqCst);
+            result
+        }
+    });
+    let (waiting, servers) = watch_pool(console, &stop).await;
+    let result = driver
+        .await
+        .map_err(|error| Failure::new(Exit::Unreachable, format!("the load stopped: {error}"), "report this"))?
+        .map_err(|error| {
+            if target.interrupt.requested() {
+                Failure::new(Exit::Interrupted, "interrupted while measuring", "nothing was changed by the measurement")
+            } else {
+                Failure::new(Exit::Unreachable, chain(&error), error.hint())
+            }
+        })?;
+    if target.interrupt.requested() {
+        return Err(Failure::new(
+            Exit::Interrupted,
+            "interrupted while measuring",
+            "nothing was changed by the measurement",
+        ));
+    }
+    let after = count(session, console).await?;
+
+    let mut measurement = result.measurement;
+    let mut server = ServerParts::default();
+    if let (Some(before), Some(after)) = (&before.statements, &after.statements) {
+        if let Some((execute, plan)) = executed(before, after, workload) {
+            server.execute_ms = Some(execute);
+            server.execute_source =
+                "measured by pg_stat_statements (total_exec_time ÷ calls, this workload's statements)".into();
+            if plan > 0.0 {
+                server.parse_plan_ms = Some(plan);
+                server.parse_plan_source = "measured by pg_stat_statements (total_plan_time ÷ calls)".into();
+            }
+        }
+    } else {
+        measurement.notes.push(
+            "execution could not be told apart: pg_stat_statements is not readable on a direct connection to the server".into(),
+        );
+    }
+    if server.parse_plan_ms.is_none() && session.is_some() {
+        let direct = target.server.clone();
+        let probed = workload.clone();
+        let seed = options.seed;
+        let probe = tokio::task::spawn_blocking(move || pgassay_load::probe::parse_plan(&direct, &probed, seed)).await;
+        if let Ok(Ok(probe)) = probe {
+            server.parse_plan_ms = Some(probe.mean_ms);
+            server.parse_plan_source = format!(
+                "estimated by {} probes on a direct connection after the load (Parse and Bind without Execute, less the round trip)",
+                probe.n
+            );
+        }
+    }
+    if let (Some(before_totals), Some(after_totals)) = (before.pooler, after.pooler) {
+        let window: PoolWindow = pgassay_pgbouncer::window(
+            &before_totals,
+            &after_totals,
+            after.at.duration_since(before.at).as_secs_f64(),
+            waiting,
+            servers,
+        );
+        if window.transactions > 0 {
+            server.pool_wait_ms = Some(window.wait_ms / window.transactions as f64);
+            server.pool_wait_source = "measured by PgBouncer (Δ total_wait_time ÷ Δ transactions)".into();
+        }
+        measurement.pool = Some(window);
+    } else if !target.pooled() {
+        server.pool_wait_ms = Some(0.0);
+        server.pool_wait_source = "no pooler on this way".into();
+    }
+    let (ledger, sources, notes) =
+        pgassay_load::ledger::compose(&result.client_parts, &server, measurement.latency_ms.mean);
+    measurement.ledger_ms = ledger;
+    measurement.ledger_sources = sources;
+    measurement.notes.extend(notes);
+    measurement.index_scans = after
+        .index_scans
+        .into_iter()
+        .map(|(name, scans)| {
+            let earlier = before.index_scans.get(&name).copied().unwrap_or(0);
+            (name, scans.saturating_sub(earlier))
+        })
+        .collect();
+    Ok(measurement)
+}
+
+async fn count(session: Option<&Session>, console: Option<&Console>) -> Result<Counted, Failure> {
+    let (statements, index_scans) = match session {
+        Some(session) => (
+            pgassay_postgres::statement_statistics(session).await.map_err(postgres_failure)?,
+            pgassay_postgres::index_scans(session).await.map_err(postgres_failure)?,
+        ),
+        None => (None, BTreeMap::new()),
+    };
+    let pooler = match console {
+        Some(console) => Some(
+            console
+                .totals()
+                .await
+                .map_err(|error| Failure::new(Exit::Unreachable, chain(&error), "check --pgbouncer"))?,
+        ),
+        None => None,
+    };
+    Ok(Counted { statements, index_scans, pooler, at: Instant::now() })
+}
+
+/// Samples SHOW POOLS four times a second until the load has stopped: most clients waiting, most servers open.
+async fn watch_pool(console: Option<&Console>, stop: &AtomicBool) -> (u64, u64) {
+    let (mut waiting, mut servers) = (0, 0);
+    while !stop.load(Ordering::SeqCst) {
+        if let Some(console) = console
+            && let Ok(pools) = console.pools().await
+        {
+            let pools: Vec<_> = pools.iter().filter(|pool| pool.database != "pgbouncer").collect();
+            waiting = waiting.max(pools.iter().map(|pool| pool.clients_waiting).sum());
+            servers = servers.max(
+                pools
+                    .iter()
+                    .map(|pool| pool.servers_active + pool.servers_idle + pool.servers_other)
+                    .sum(),
+            );
+        }
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+    (waiting, servers)
+}
+
+/// Mean execution and planning time per call of the workload's statements, in milliseconds.
+fn executed(
+    before: &[StatementStatistics],
+    after: &[StatementStatistics],
+    workload: &Workload,
+) -> Option<(f64, f64)> {
+    let wanted: HashSet<String> = workload
+        .statements
+        .iter()
+        .filter_map(|statement| pgassay_sql::fingerprint(&statement.sql).ok())
+        .collect();
+    let mut earlier: HashMap<i64, (u64, f64, f64)> = HashMap::new();
+    for row in before {
+        let entry = earlier.entry(row.queryid).or_default();
+        entry.0 += row.calls;
+        entry.1 += row.total_exec_ms;
+        entry.2 += row.total_plan_ms;
+    }
+    let (mut calls, mut execute, mut plan) = (0u64, 0.0, 0.0);
+    for row in after {
+        let matches = pgassay_sql::fingerprint(&row.query).is_ok_and(|print| wanted.contains(&print));
+        if !matches {
+            continue;
+        }
+        let (calls_before, execute_before, plan_before) =
+            earlier.get(&row.queryid).copied().unwrap_or_default();
+        if row.calls > calls_before {
+            calls += row.calls - calls_before;
+            execute += (row.total_exec_ms - execute_before).max(0.0);
+            plan += (row.total_plan_ms - plan_before).max(0.0);
+        }
+    }
+    (calls > 0).then(|| (execute / calls as f64, plan / calls as f64))
+}
