@@ -1,1 +1,23 @@
 //! One file per kind of change; executor, journal, recovery.
+//!
+//! The only crate that writes to a target. Nothing here runs without a journal entry that was durable
+//! before the server was touched, and nothing here decides what to change: that is the plan's.
+
+mod analyze;
+mod building;
+mod catalog;
+mod create_index;
+mod drop_index;
+pub mod error;
+pub mod executor;
+pub mod journal;
+mod lock;
+pub mod recovery;
+mod set_parameter;
+mod set_pooler;
+pub mod snapshot;
+
+pub use error::ChangeError;
+pub use executor::{Applied, Executor, ExecutorOptions, FaultPoint, PoolerAccess};
+pub use journal::{ChangeRecord, Journal, JournalError, JournalState, RunRecord};
+pub use recovery::{Recovered, Standing};

@@ -1,0 +1,604 @@
+//! Carries changes out and takes them back: preflight, intent, act, verify, outcome, in that order.
+//!
+//! It decides nothing: which change to apply, keep or roll back is its caller's.
+
+use crate::building::Building;
+use crate::catalog::Server;
+use crate::error::ChangeError;
+use crate::journal::{ChangeRecord, Journal, JournalState};
+use crate::recovery::Standing;
+use crate::set_pooler::{self, EditedFile};
+use crate::{analyze, create_index, drop_index, lock, set_parameter, snapshot};
+use pgassay_model::change::{Change, Undo};
+use pgassay_model::connection::ConnectionSettings;
+use pgassay_model::interrupt::Interrupt;
+use pgassay_model::plan::{PlanTarget, PlannedChange};
+use pgassay_model::run::RunState;
+use pgassay_postgres::{Session, SessionOptions};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+use tokio_postgres::Client;
+
+/// How long a server that went away may take to come back, before a change is left for recovery.
+const RECONNECT_LIMIT: Duration = Duration::from_secs(30);
+
+/// How to reach PgBouncer and its files.
+#[derive(Debug, Clone)]
+pub struct PoolerAccess {
+    /// The console (database `pgbouncer`).
+    pub console: ConnectionSettings,
+    /// The configuration file that is running.
+    pub ini: PathBuf,
+    /// The binary that rehearses a candidate file: the same as the one running.
+    pub binary: PathBuf,
+}
+
+/// A place where a test can stop the executor as a crash would: nothing is cleaned up after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FaultPoint {
+    /// The intent is durable, the target untouched.
+    AfterIntent,
+    /// The target is changed, the outcome not recorded.
+    AfterAct,
+    /// The outcome is recorded.
+    AfterOutcome,
+    /// The journal says `rolling_back`, nothing is taken back.
+    BeforeUndo,
+    /// The change is taken back, the outcome not recorded.
+    AfterUndo,
+}
+
+/// How an executor works.
+pub struct ExecutorOptions<'a> {
+    /// PgBouncer, where one is to be changed.
+    pub pooler: Option<PoolerAccess>,
+    /// Asks the work to stop: what is going on is cancelled and undone.
+    pub interrupt: Interrupt,
+    /// `lock_timeout` of index builds and drops.
+    pub lock_timeout: Duration,
+    /// How often they are tried.
+    pub attempts: u32,
+    /// Wait after the first attempt that ran into the lock time-out; doubles each time.
+    pub backoff: Duration,
+    /// `pg_dump` for the schema snapshot; None: the one on PATH, else the catalog is written out.
+    pub pg_dump: Option<PathBuf>,
+    /// Told what is being done.
+    pub progress: Option<&'a (dyn Fn(&str) + Sync)>,
+    /// Asked at each point, with the change's id, whether to stop there; for tests.
+    pub fault: Option<&'a (dyn Fn(FaultPoint, &str) -> bool + Sync)>,
+}
+
+impl Default for ExecutorOptions<'_> {
+    fn default() -> Self {
+        ExecutorOptions {
+            pooler: None,
+            interrupt: Interrupt::default(),
+            lock_timeout: Duration::from_secs(5),
+            attempts: 6,
+            backoff: Duration::from_secs(1),
+            pg_dump: None,
+            progress: None,
+            fault: None,
+        }
+    }
+}
+
+/// A change in force and verified.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Applied {
+    /// How to take it back.
+    pub undo: Undo,
+    /// It waits for a restart, which pgassay never does.
+    pub pending_restart: bool,
+    /// What to know.
+    pub notes: Vec<String>,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+/// Applies changes to one target and takes them back, with its journal; holds the target's advisory lock.
+pub struct Executor<'a> {
+    pub(crate) journal: &'a Journal,
+    pub(crate) server: Server,
+    pub(crate) options: ExecutorOptions<'a>,
+    session: &'a Session,
+    /// In place of `session` after its connection broke.
+    replacement: Option<Session>,
+}
+
+impl<'a> Executor<'a> {
+    /// Looks at the server and takes the advisory lock; `session` has to be read-write.
+    pub async fn open(
+        journal: &'a Journal,
+        session: &'a Session,
+        options: ExecutorOptions<'a>,
+    ) -> Result<Self, ChangeError> {
+        let server = Server::look(session.client(), session.settings()).await?;
+        lock::acquire(session.client()).await?;
+        heed_the_client(session.client(), &server).await;
+        Ok(Executor { journal, server, options, session, replacement: None })
+    }
+
+    /// Gives the advisory lock back.
+    pub async fn close(self) -> Result<(), ChangeError> {
+        lock::release(self.client()).await
+    }
+
+    /// The target, as plans and runs name it.
+    pub fn target(&self) -> PlanTarget {
+        PlanTarget {
+            system_identifier: self.server.system_identifier,
+            database: self.server.database.clone(),
+            version_num: u32::try_from(self.server.version_num).unwrap_or_default(),
+            display: self.settings().to_string(),
+        }
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        self.replacement.as_ref().unwrap_or(self.session).client()
+    }
+
+    pub(crate) fn settings(&self) -> &ConnectionSettings {
+        self.session.settings()
+    }
+
+    pub(crate) fn building(&self, interruptible: bool) -> Building<'_> {
+        Building {
+            client: self.client(),
+            settings: self.settings(),
+            options: &self.options,
+            interruptible,
+        }
+    }
+
+    fn fault(&self, point: FaultPoint, change: &str) -> Result<(), ChangeError> {
+        match self.options.fault {
+            Some(stop) if stop(point, change) => Err(ChangeError::Fault),
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses a plan that was made for another server or database.
+    pub fn check_target(&self, planned: &PlanTarget) -> Result<(), ChangeError> {
+        let own = self.target();
+        let same_server = match (planned.system_identifier, own.system_identifier) {
+            (Some(planned), Some(found)) => planned == found,
+            _ => true,
+        };
+        if same_server && planned.database == own.database {
+            return Ok(());
+        }
+        Err(ChangeError::Refused {
+            what: format!("the plan for {}", planned.display),
+            reason: format!("it was made for another server or database than {}", own.display),
+            hint: "make a plan for this one: pgassay plan".into(),
+        })
+    }
+
+    /// Checks all that can be checked without touching anything: rights, disk space, whether the plan is
+    /// still true. Each change once, before the first is applied.
+    pub async fn preflight(&self, changes: &[PlannedChange]) -> Result<(), ChangeError> {
+        for change in changes {
+            self.preflight_one(change).await?;
+        }
+        Ok(())
+    }
+
+    async fn preflight_one(&self, planned: &PlannedChange) -> Result<(), ChangeError> {
+        let (client, server) = (self.client(), &self.server);
+        match &planned.change {
+            Change::CreateIndex { definition, estimated_size } => {
+                let ours = self.left_invalid(&definition.relation.schema, &definition.name)?;
+                create_index::preflight(client, server, definition, *estimated_size, ours).await
+            }
+            Change::DropIndex { relation, name, ddl } => {
+                drop_index::preflight(client, server, relation, name, ddl).await
+            }
+            Change::Analyze { relation } => analyze::preflight(client, server, relation).await,
+            Change::SetParameter { name, from, to } => {
+                set_parameter::preflight(client, server, name, from, to).await
+            }
+            Change::SetPooler { edit } => {
+                let access = set_pooler::access(&self.options)?;
+                set_pooler::edited(client, server, access, edit).await.map(|_| ())
+            }
+        }
+    }
+
+    /// Whether the journal has a change on this target that may have left an index of this name.
+    fn left_invalid(&self, schema: &str, name: &str) -> Result<bool, ChangeError> {
+        let own = self.target();
+        for run in self.journal.runs()?.iter().filter(|run| run.is_of(&own)) {
+            for change in self.journal.changes(&run.run)? {
+                if let Some(Undo::DropIndex { schema: s, name: n }) = &change.undo
+                    && s == schema
+                    && n == name
+                {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Takes the schema snapshot and the configuration backups of a run, once; [`Executor::apply`] does it
+    /// before the first change by itself. Returns where they lie.
+    pub async fn back_up(&self, run: &str) -> Result<Vec<PathBuf>, ChangeError> {
+        let record = self.journal.run(run)?;
+        if !record.backups.is_empty() {
+            return Ok(record.backups);
+        }
+        self.progress("backing up the schema and the configuration");
+        let paths = snapshot::take(self, run).await?;
+        self.journal.save_backups(run, &paths)?;
+        Ok(paths)
+    }
+
+    /// Applies one change. On an error nothing of it is left, except where the error is `NotUndone`.
+    pub async fn apply(
+        &mut self,
+        run: &str,
+        planned: &PlannedChange,
+    ) -> Result<Applied, ChangeError> {
+        self.check_run(run)?;
+        if self.options.interrupt.requested() {
+            return Err(ChangeError::Interrupt);
+        }
+        if let Ok(record) = self.journal.change(run, &planned.id)
+            && record.state.may_be_in_force()
+        {
+            return Err(ChangeError::Refused {
+                what: format!("{} of run {run}", planned.id),
+                reason: format!("the journal has it as {}", record.state.name()),
+                hint: format!("pgassay rollback {run}/{} DSN takes it back", planned.id),
+            });
+        }
+        let started = Instant::now();
+        let observed = match self.observe(run, planned).await {
+            Ok(observed) => observed,
+            Err(error) => {
+                let reason = format!("nothing was touched: {error}");
+                self.journal.not_begun(run, planned, JournalState::Failed, &reason)?;
+                return Err(error);
+            }
+        };
+        self.progress(&planned.title);
+        self.journal.intend(
+            run,
+            planned,
+            &observed.undo,
+            observed.file.as_ref().map(|file| file.sha256.as_str()),
+        )?;
+        self.fault(FaultPoint::AfterIntent, &planned.id)?;
+        match self.act(planned, &observed).await {
+            Ok((pending_restart, notes)) => {
+                self.fault(FaultPoint::AfterAct, &planned.id)?;
+                self.journal.set_state(run, &planned.id, JournalState::Applied, &notes.join("; "))?;
+                self.fault(FaultPoint::AfterOutcome, &planned.id)?;
+                Ok(Applied {
+                    undo: observed.undo,
+                    pending_restart,
+                    notes,
+                    elapsed: started.elapsed(),
+                })
+            }
+            Err(cause) => Err(self.clear_up(run, planned, &observed.undo, cause).await),
+        }
+    }
+
+    /// Undoes what a failed change may have left, and says how that went.
+    async fn clear_up(
+        &mut self,
+        run: &str,
+        planned: &PlannedChange,
+        undo: &Undo,
+        cause: ChangeError,
+    ) -> ChangeError {
+        let change = format!("{} ({})", planned.id, planned.title);
+        let restored = match self.restore(undo, cause.connection_lost()).await {
+            Ok(()) => self
+                .journal
+                .set_state(run, &planned.id, JournalState::Failed, &cause.to_string())
+                .map_err(ChangeError::from),
+            Err(error) => Err(error),
+        };
+        match restored {
+            Ok(()) => ChangeError::Undone { change, cause: Box::new(cause) },
+            Err(undo) => {
+                let outcome = format!("failed ({cause}) and could not be undone ({undo})");
+                let noted =
+                    self.journal.set_state(run, &planned.id, JournalState::RollingBack, &outcome);
+                if let Err(error) = noted {
+                    tracing::error!(run, change = planned.id, %error, "the outcome is not in the journal");
+                }
+                ChangeError::NotUndone {
+                    change,
+                    cause: Some(Box::new(cause)),
+                    undo: Box::new(undo),
+                    remedy: self.remedy(run, planned),
+                }
+            }
+        }
+    }
+
+    fn remedy(&self, run: &str, planned: &PlannedChange) -> Vec<String> {
+        let mut remedy = vec![format!("pgassay rollback {run}/{} DSN", planned.id)];
+        remedy.extend(planned.undo.iter().map(|statement| format!("or: {statement}")));
+        remedy
+    }
+
+    async fn observe(&self, run: &str, planned: &PlannedChange) -> Result<Observed, ChangeError> {
+        self.preflight_one(planned).await?;
+        let backups = self.back_up(run).await?;
+        tracing::debug!(run, backups = backups.len(), "backed up");
+        let undo = match &planned.change {
+            Change::CreateIndex { definition, .. } => create_index::undo_of(definition),
+            Change::DropIndex { relation, name, ddl } => drop_index::undo_of(relation, name, ddl),
+            Change::Analyze { .. } => Undo::Nothing,
+            Change::SetParameter { name, .. } => {
+                set_parameter::observe(self.client(), &self.server, name).await?
+            }
+            Change::SetPooler { edit } => {
+                let access = set_pooler::access(&self.options)?;
+                let file =
+                    set_pooler::edited(self.client(), &self.server, access, edit).await?;
+                let directory = snapshot::directory(self.journal, run)?;
+                let undo = set_pooler::back_up(&file, &directory, &planned.id)?;
+                return Ok(Observed { undo, file: Some(file) });
+            }
+        };
+        Ok(Observed { undo, file: None })
+    }
+
+    async fn act(
+        &self,
+        planned: &PlannedChange,
+        observed: &Observed,
+    ) -> Result<(bool, Vec<String>), ChangeError> {
+        let building = self.building(true);
+        let client = building.client;
+        match &planned.change {
+            Change::CreateIndex { definition, .. } => {
+                let schema = &definition.relation.schema;
+                // Preflight has let an INVALID index pass only where it is ours.
+                building.drop_index(schema, &definition.name).await?;
+                let notes = create_index::apply(&building, definition).await?;
+                create_index::verify(client, definition).await?;
+                Ok((false, notes))
+            }
+            Change::DropIndex { relation, name, .. } => {
+                let notes = drop_index::apply(&building, relation, name).await?;
+                drop_index::verify(client, relation, name).await?;
+                Ok((false, notes))
+            }
+            Change::Analyze { relation } => {
+                analyze::apply(&building, relation).await.map(|notes| (false, notes))
+            }
+            Change::SetParameter { name, to, .. } => {
+                set_parameter::apply(client, name, to).await?;
+                let (pending, now) =
+                    set_parameter::verify(client, &self.server, name, to).await?;
+                let notes = if pending {
+                    vec![format!("{name} stays {now} until the server is restarted")]
+                } else {
+                    Vec::new()
+                };
+                Ok((pending, notes))
+            }
+            Change::SetPooler { edit } => {
+                let access = set_pooler::access(&self.options)?;
+                let file = observed.file.as_ref().ok_or_else(|| ChangeError::Verification {
+                    what: "editing PgBouncer's files".into(),
+                    found: "no candidate file".into(),
+                })?;
+                set_pooler::apply(access, edit, file).await
+            }
+        }
+    }
+
+    /// Takes back what `undo` describes, once more on a new connection where the old one is lost.
+    pub(crate) async fn restore(&mut self, undo: &Undo, lost: bool) -> Result<(), ChangeError> {
+        if lost || self.client().is_closed() {
+            self.reconnect().await?;
+        }
+        match self.take_back(undo).await {
+            Err(error) if error.connection_lost() => {
+                self.reconnect().await?;
+                self.take_back(undo).await
+            }
+            result => result,
+        }
+    }
+
+    async fn take_back(&self, undo: &Undo) -> Result<(), ChangeError> {
+        let building = self.building(false);
+        match undo {
+            Undo::DropIndex { schema, name } => create_index::undo(&building, schema, name).await,
+            Undo::RestoreIndex { schema, name, ddl } => {
+                drop_index::undo(&building, schema, name, ddl).await
+            }
+            Undo::Nothing => Ok(()),
+            Undo::RestoreParameter { name, entry, following, effective } => {
+                set_parameter::undo(
+                    building.client,
+                    &self.server,
+                    name,
+                    entry.as_deref(),
+                    following,
+                    effective,
+                )
+                .await
+            }
+            Undo::RestoreFile { path, backup, sha256 } => {
+                let access = set_pooler::access(&self.options)?;
+                set_pooler::undo(access, path, backup, sha256).await
+            }
+        }
+    }
+
+    async fn reconnect(&mut self) -> Result<(), ChangeError> {
+        let started = Instant::now();
+        self.progress("the connection broke; connecting again");
+        loop {
+            let tried = match Session::connect(self.settings(), read_write()).await {
+                Err(error) => Err(ChangeError::Connect(error.to_string())),
+                Ok(session) => lock::acquire(session.client()).await.map(|()| session),
+            };
+            match tried {
+                Ok(session) => {
+                    heed_the_client(session.client(), &self.server).await;
+                    self.replacement = Some(session);
+                    return Ok(());
+                }
+                Err(error) if started.elapsed() > RECONNECT_LIMIT => return Err(error),
+                Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+            }
+        }
+    }
+
+    /// How the target stands as to one change.
+    pub(crate) async fn standing(&self, record: &ChangeRecord) -> Result<Standing, ChangeError> {
+        let client = self.client();
+        match (&record.planned.change, &record.undo) {
+            (_, None) => Ok(Standing::Before),
+            (Change::Analyze { .. }, _) => Ok(Standing::Either),
+            (Change::CreateIndex { definition, .. }, _) => {
+                create_index::standing(client, definition).await
+            }
+            (Change::DropIndex { relation, name, ddl }, _) => {
+                drop_index::standing(client, relation, name, ddl).await
+            }
+            (
+                Change::SetParameter { name, to, .. },
+                Some(Undo::RestoreParameter { entry, .. }),
+            ) => set_parameter::standing(client, &self.server, name, to, entry.as_deref()).await,
+            (Change::SetPooler { .. }, Some(Undo::RestoreFile { path, backup, sha256 })) => {
+                set_pooler::standing(path, backup, sha256, record.expected.as_deref())
+            }
+            (change, Some(undo)) => Ok(Standing::Unknown {
+                found: format!("the journal pairs {} with an undo of another kind", change.kind()),
+                remedy: vec![format!("look at the target; the undo recorded is {undo:?}")],
+            }),
+        }
+    }
+
+    /// Takes one change back; nothing to do where nothing of it is in force.
+    pub async fn rollback(&mut self, run: &str, change: &str) -> Result<(), ChangeError> {
+        self.check_run(run)?;
+        let record = self.journal.change(run, change)?;
+        let Some(undo) = record.undo.clone().filter(|_| record.state.may_be_in_force()) else {
+            return Ok(());
+        };
+        let title = format!("{change} ({})", record.planned.title);
+        self.progress(&format!("taking back {title}"));
+        if self.client().is_closed() {
+            self.reconnect().await?;
+        }
+        if let Standing::Unknown { found, remedy } = self.standing(&record).await? {
+            return Err(ChangeError::NotUndone {
+                change: title,
+                cause: None,
+                undo: Box::new(ChangeError::Verification { what: "what is there now".into(), found }),
+                remedy,
+            });
+        }
+        self.journal.set_state(run, change, JournalState::RollingBack, &record.outcome)?;
+        self.fault(FaultPoint::BeforeUndo, change)?;
+        if let Err(error) = self.restore(&undo, false).await {
+            let outcome = format!("could not be taken back: {error}");
+            self.journal.set_state(run, change, JournalState::RollingBack, &outcome)?;
+            return Err(ChangeError::NotUndone {
+                change: title,
+                cause: None,
+                undo: Box::new(error),
+                remedy: self.remedy(run, &record.planned),
+            });
+        }
+        self.fault(FaultPoint::AfterUndo, change)?;
+        Ok(self.journal.set_state(run, change, JournalState::RolledBack, "")?)
+    }
+
+    /// Takes back all of a run that is in force, the last change first, and records the run as rolled back.
+    /// Goes on after a failure, and returns the first.
+    pub async fn rollback_run(&mut self, run: &str) -> Result<Vec<String>, ChangeError> {
+        self.recover(run).await?;
+        let mut taken_back = Vec::new();
+        let mut failure = None;
+        for record in self.journal.changes(run)?.iter().rev() {
+            if !record.state.may_be_in_force() {
+                continue;
+            }
+            match self.rollback(run, &record.planned.id).await {
+                Ok(()) => taken_back.push(record.planned.id.clone()),
+                Err(ChangeError::Fault) => return Err(ChangeError::Fault),
+                Err(error) => {
+                    failure.get_or_insert(error);
+                }
+            }
+        }
+        match failure {
+            Some(error) => {
+                self.journal.finish_run(run, RunState::FailedPartly)?;
+                Err(error)
+            }
+            None => {
+                self.journal.finish_run(run, RunState::RolledBack)?;
+                Ok(taken_back)
+            }
+        }
+    }
+
+    /// Records that a change is to stay.
+    pub fn set_kept(&self, run: &str, change: &str, reason: &str) -> Result<(), ChangeError> {
+        Ok(self.journal.set_state(run, change, JournalState::Kept, reason)?)
+    }
+
+    /// Records a change that was not tried.
+    pub fn skip(
+        &self,
+        run: &str,
+        planned: &PlannedChange,
+        reason: &str,
+    ) -> Result<(), ChangeError> {
+        Ok(self.journal.not_begun(run, planned, JournalState::Skipped, reason)?)
+    }
+
+    /// Refuses a run that was on another target.
+    pub(crate) fn check_run(&self, run: &str) -> Result<(), ChangeError> {
+        let record = self.journal.run(run)?;
+        if record.is_of(&self.target()) {
+            return Ok(());
+        }
+        Err(ChangeError::Refused {
+            what: format!("run {run}"),
+            reason: format!("it was on {}, not on {}", record.target, self.settings()),
+            hint: "give the DSN of that server and database".into(),
+        })
+    }
+
+    pub(crate) fn progress(&self, what: &str) {
+        if let Some(progress) = self.options.progress {
+            progress(what);
+        }
+    }
+}
+
+/// What was observed before a change, and what it is about to write.
+struct Observed {
+    undo: Undo,
+    file: Option<EditedFile>,
+}
+
+fn read_write() -> SessionOptions {
+    SessionOptions { read_only: false, ..SessionOptions::default() }
+}
+
+/// Lets the server notice within seconds that this process died, so that its last statement does not go on
+/// holding the lock (14 and later; not every platform).
+async fn heed_the_client(client: &Client, server: &Server) {
+    if server.version_num >= 140_000
+        && let Err(error) = client.batch_execute("SET client_connection_check_interval = '2s'").await
+    {
+        tracing::debug!(%error, "the server can't watch its client's connection");
+    }
+}
