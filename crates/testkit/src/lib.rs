@@ -1,1 +1,16 @@
-//! Throw-away PostgreSQL and PgBouncer for tests and the demo.
+//! Throw-away PostgreSQL and PgBouncer: found on this machine, started on loopback, removed when dropped.
+//!
+//! For tests and for `pgassay demo`. Everything here blocks; call it from a thread that may.
+
+mod account;
+mod error;
+mod locate;
+mod pgbouncer;
+mod postgres;
+mod shared;
+
+pub use error::TestkitError;
+pub use locate::{Installation, find_pgbouncer, find_postgres};
+pub use pgbouncer::{PgBouncer, PgBouncerOptions};
+pub use postgres::{Postgres, PostgresOptions};
+pub use shared::{fresh_database, shared};
