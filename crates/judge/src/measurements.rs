@@ -1,0 +1,237 @@
+//! Two measurements compared, metric by metric and statement by statement.
+
+use crate::change::{Blocks, Design, Sense};
+use crate::margins::Margins;
+use crate::{errors, holm, weights};
+use pgassay_model::comparison::{Comparison, Verdict};
+use pgassay_model::measurement::{Block, Measurement};
+use std::collections::BTreeMap;
+
+/// Share of the response time from which on a statement is compared by itself (measurement protocol).
+const SMALLEST_SHARE: f64 = 0.01;
+
+/// Compares two measurements of the same workload.
+///
+/// First `latency_mean_ms` (the primary metric, with each statement's share of requests fixed as before),
+/// `latency_p95_ms`, `latency_p99_ms`, `throughput` and `server_cpu_ms_per_request`, always; then
+/// `error_share` where anything failed; then `statement:ID` for every statement with at least
+/// 1 % of the response time, all read together at `confidence` (Holm).
+pub fn compare_measurements(
+    before: &Measurement,
+    after: &Measurement,
+    design: Design,
+    margins: &Margins,
+    confidence: f64,
+) -> Vec<Comparison> {
+    let mut comparisons = vec![
+        mean(before, after, design, margins, confidence),
+        quantile(
+            "latency_p95_ms",
+            |block| block.latency_ms.p95,
+            before,
+            after,
+            design,
+            margins,
+            confidence,
+        ),
+        quantile(
+            "latency_p99_ms",
+            |block| block.latency_ms.p99,
+            before,
+            after,
+            design,
+            margins,
+            confidence,
+        ),
+        throughput(before, after, design, margins, confidence),
+        server_cpu(before, after, design, margins, confidence),
+    ];
+    comparisons.extend(errors::compare(before, after, confidence));
+    comparisons.extend(statements(before, after, design, margins, confidence));
+    comparisons
+}
+
+fn mean(
+    before: &Measurement,
+    after: &Measurement,
+    design: Design,
+    margins: &Margins,
+    confidence: f64,
+) -> Comparison {
+    let mut weights = weights::request_weights(before);
+    let typical_before = weights::statement_means(&before.blocks);
+    let typical_after = weights::statement_means(&after.blocks);
+    let known = weights.len();
+    weights.retain(|id, _| typical_after.contains_key(id));
+    let values = |measurement: &Measurement, typical: &BTreeMap<String, f64>| -> Vec<f64> {
+        measurement
+            .blocks
+            .iter()
+            .filter_map(|block| {
+                if weights.is_empty() {
+                    Some(block.latency_ms.mean)
+                } else {
+                    weights::filled_mean(block, &weights, typical)
+                }
+            })
+            .collect()
+    };
+    let blocks =
+        Blocks::new(&values(before, &typical_before), &values(after, &typical_after), design);
+    let mut comparison = blocks.compare(
+        "latency_mean_ms",
+        Sense::LowerIsBetter,
+        confidence,
+        margins.equivalence_mean,
+        margins.improvement,
+    );
+    if known > weights.len() {
+        comparison.method.push_str(&format!(
+            "; {} statements without an answer afterwards left out",
+            known - weights.len()
+        ));
+    }
+    comparison
+}
+
+fn quantile(
+    metric: &str,
+    value: impl Fn(&Block) -> f64,
+    before: &Measurement,
+    after: &Measurement,
+    design: Design,
+    margins: &Margins,
+    confidence: f64,
+) -> Comparison {
+    let values =
+        |measurement: &Measurement| measurement.blocks.iter().map(&value).collect::<Vec<f64>>();
+    Blocks::new(&values(before), &values(after), design).compare(
+        metric,
+        Sense::LowerIsBetter,
+        confidence,
+        margins.equivalence_p99,
+        margins.improvement,
+    )
+}
+
+fn throughput(
+    before: &Measurement,
+    after: &Measurement,
+    design: Design,
+    margins: &Margins,
+    confidence: f64,
+) -> Comparison {
+    // A block without an answer is a stall, not a missing value: half a request keeps its logarithm.
+    let values = |measurement: &Measurement| -> Vec<f64> {
+        measurement
+            .blocks
+            .iter()
+            .filter(|block| block.duration_s > 0.0)
+            .map(|block| {
+                (block.requests.saturating_sub(block.errors) as f64).max(0.5) / block.duration_s
+            })
+            .collect()
+    };
+    Blocks::new(&values(before), &values(after), design).compare(
+        "throughput",
+        Sense::HigherIsBetter,
+        confidence,
+        margins.equivalence_mean,
+        margins.improvement,
+    )
+}
+
+fn server_cpu(
+    before: &Measurement,
+    after: &Measurement,
+    design: Design,
+    margins: &Margins,
+    confidence: f64,
+) -> Comparison {
+    let values = |measurement: &Measurement| -> Vec<f64> {
+        measurement.blocks.iter().filter_map(|block| block.server_cpu_ms_per_request).collect()
+    };
+    let mut comparison = Blocks::new(&values(before), &values(after), design).compare(
+        "server_cpu_ms_per_request",
+        Sense::LowerIsBetter,
+        confidence,
+        margins.equivalence_mean,
+        margins.improvement,
+    );
+    comparison.before = comparison.before.or(before.server_cpu_ms_per_request);
+    comparison.after = comparison.after.or(after.server_cpu_ms_per_request);
+    comparison
+}
+
+fn statements(
+    before: &Measurement,
+    after: &Measurement,
+    design: Design,
+    margins: &Margins,
+    confidence: f64,
+) -> Vec<Comparison> {
+    let blocks: Vec<(String, Blocks)> = compared_statements(&before.blocks, &after.blocks)
+        .into_iter()
+        .map(|id| {
+            let values = |measurement: &Measurement| -> Vec<f64> {
+                let of_block = |block: &Block| {
+                    let own = block.statements.get(&id).filter(|own| own.requests > 0);
+                    own.map_or(f64::NAN, |own| own.mean_ms)
+                };
+                measurement.blocks.iter().map(of_block).collect()
+            };
+            let blocks = Blocks::new(&values(before), &values(after), design);
+            (id, blocks)
+        })
+        .collect();
+    let p_values: Vec<f64> = blocks.iter().map(|(_, blocks)| blocks.p_value()).collect();
+    let levels = holm::levels(&p_values, 1.0 - confidence);
+    blocks
+        .iter()
+        .zip(levels)
+        .map(|((id, values), level)| {
+            let mut comparison = values.compare(
+                &format!("statement:{id}"),
+                Sense::LowerIsBetter,
+                1.0 - level,
+                margins.equivalence_statement,
+                margins.improvement,
+            );
+            if blocks.len() > 1 {
+                comparison.method.push_str(&format!("; Holm over {} statements", blocks.len()));
+            }
+            comparison
+        })
+        .collect()
+}
+
+/// Statements on both sides that take at least [`SMALLEST_SHARE`] of the response time before, or
+/// would take as much of it at their latency after: a statement that became slow counts, one that
+/// only looks larger because the others became fast does not.
+fn compared_statements(before: &[Block], after: &[Block]) -> Vec<String> {
+    let mut requests: BTreeMap<&String, f64> = BTreeMap::new();
+    for block in before {
+        for (id, statement) in &block.statements {
+            *requests.entry(id).or_default() += statement.requests as f64;
+        }
+    }
+    let (means_before, means_after) =
+        (weights::statement_means(before), weights::statement_means(after));
+    let time = |id: &String, means: &BTreeMap<String, f64>| {
+        means.get(id).zip(requests.get(id)).map(|(mean, requests)| mean * requests)
+    };
+    let total: f64 = means_before.keys().filter_map(|id| time(id, &means_before)).sum();
+    means_before
+        .keys()
+        .filter(|id| match (time(id, &means_before), time(id, &means_after)) {
+            (Some(before), Some(after)) => before.max(after) >= SMALLEST_SHARE * total,
+            _ => false,
+        })
+        .cloned()
+        .collect()
+}
+
+/// Whether a verdict speaks against keeping a change.
+pub(crate) fn worse(comparison: &Comparison) -> bool {
+    comparison.verdict == Verdict::Regressed
+}
