@@ -31,7 +31,7 @@ pub fn aa_gate(blocks: &[Block]) -> AaGate {
             *requests.entry(id.clone()).or_default() += statement.requests as f64;
         }
     }
-    let typical = weights::statement_means(blocks);
+    let typical = weights::typical_means(blocks);
     let values = |half: &[&Block]| -> Vec<f64> {
         half.iter()
             .filter_map(|block| {

@@ -59,8 +59,8 @@ fn mean(
     confidence: f64,
 ) -> Comparison {
     let mut weights = weights::request_weights(before);
-    let typical_before = weights::statement_means(&before.blocks);
-    let typical_after = weights::statement_means(&after.blocks);
+    let typical_before = weights::typical_means(&before.blocks);
+    let typical_after = weights::typical_means(&after.blocks);
     let known = weights.len();
     weights.retain(|id, _| typical_after.contains_key(id));
     let values = |measurement: &Measurement, typical: &BTreeMap<String, f64>| -> Vec<f64> {

@@ -62,6 +62,18 @@ pub(crate) fn statement_means(blocks: &[Block]) -> BTreeMap<String, f64> {
         .collect()
 }
 
+/// Median over blocks of each statement's mean latency (ms): what a block without it is taken to have had.
+/// The median, since one disturbed block must not colour all that lack the statement.
+pub(crate) fn typical_means(blocks: &[Block]) -> BTreeMap<String, f64> {
+    let mut values: BTreeMap<&String, Vec<f64>> = BTreeMap::new();
+    for block in blocks {
+        for (id, statement) in block.statements.iter().filter(|(_, own)| own.requests > 0) {
+            values.entry(id).or_default().push(statement.mean_ms);
+        }
+    }
+    values.into_iter().filter_map(|(id, values)| Some((id.clone(), median(&values)?))).collect()
+}
+
 /// Median of values in ascending order.
 pub(crate) fn median_of_sorted(sorted: &[f64]) -> Option<f64> {
     let upper = sorted.get(sorted.len() / 2)?;
