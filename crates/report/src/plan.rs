@@ -1,0 +1,124 @@
+//! The plan: what could be won, what was found, what is proposed, what is not.
+
+use crate::document::{Cell, Document, Item, Section, Table, Tone};
+use crate::{changes, latency, words};
+use pgassay_model::plan::{Plan, Reachable};
+
+/// A plan by itself.
+pub(crate) fn document(plan: &Plan) -> Document {
+    let mut sections = Vec::new();
+    if let Some(ledger) = &plan.ledger_ms {
+        sections
+            .push(Section::brief("Where the time goes", latency::ledger_items(ledger, None, None)));
+    }
+    sections.extend(reachable(plan));
+    sections.extend(findings(plan));
+    let proposals = match plan.changes.is_empty() {
+        true => vec![Item::Paragraph("No change is worth trying.".into())],
+        false => plan.changes.iter().map(changes::proposed).collect(),
+    };
+    sections.push(Section::brief("What is proposed", proposals));
+    sections.extend(not_proposed(plan).map(|section| Section { brief: true, ..section }));
+    sections.extend(recommendations(plan).map(|section| Section { brief: true, ..section }));
+    Document {
+        title: format!("Plan for {}", plan.target.display),
+        subtitle: format!("made {}, index costs by engine {}", plan.generated_at, plan.engine),
+        headline: Cell::new(
+            format!(
+                "{} proposed, {} considered and not proposed; nothing has been touched",
+                words::count(plan.changes.len(), "change"),
+                plan.not_proposed.len()
+            ),
+            Tone::Strong,
+        ),
+        sections,
+    }
+}
+
+/// The most each lever can win.
+pub(crate) fn reachable(plan: &Plan) -> Option<Section> {
+    let mut levers: Vec<&Reachable> = plan.reachable.iter().collect();
+    levers.sort_by(|a, b| b.at_most_share.total_cmp(&a.at_most_share));
+    let rows: Vec<Vec<Cell>> = levers
+        .iter()
+        .map(|lever| {
+            vec![
+                words::lever(&lever.lever).into(),
+                Cell::new(words::share(lever.at_most_share), Tone::Strong),
+                lever.reason.as_str().into(),
+            ]
+        })
+        .collect();
+    (!rows.is_empty()).then(|| {
+        Section::brief(
+            "What each lever can win at most",
+            vec![
+                Item::Paragraph(
+                    "Computed from where the time goes, before anything was proposed: no change to a part can win more than the part.".into(),
+                ),
+                Item::Table(Table {
+                    columns: vec!["lever", "at most", "because"],
+                    text_columns: vec!["because"],
+                    rows,
+                }),
+            ],
+        )
+    })
+}
+
+/// What was found.
+pub(crate) fn findings(plan: &Plan) -> Option<Section> {
+    let entries: Vec<Item> = plan
+        .findings
+        .iter()
+        .map(|finding| Item::Entry {
+            title: finding.title.clone(),
+            badge: finding
+                .share
+                .map(|share| {
+                    Cell::new(format!("{} of the response time", words::share(share)), Tone::Strong)
+                })
+                .unwrap_or_default(),
+            items: match finding.evidence.is_empty() {
+                true => Vec::new(),
+                false => {
+                    vec![Item::List(
+                        finding.evidence.iter().map(|line| line.as_str().into()).collect(),
+                    )]
+                }
+            },
+        })
+        .collect();
+    (!entries.is_empty()).then(|| Section::brief("What was found", entries))
+}
+
+/// What was considered and not proposed.
+pub(crate) fn not_proposed(plan: &Plan) -> Option<Section> {
+    let lines: Vec<Cell> = plan
+        .not_proposed
+        .iter()
+        .map(|entry| format!("{}: {}", entry.what, entry.why).into())
+        .collect();
+    (!lines.is_empty())
+        .then(|| Section::full("Considered and not proposed", vec![Item::List(lines)]))
+}
+
+/// Advice to people.
+pub(crate) fn recommendations(plan: &Plan) -> Option<Section> {
+    let entries: Vec<Item> = plan
+        .recommendations
+        .iter()
+        .map(|advice| Item::Entry {
+            title: advice.title.clone(),
+            badge: Cell::default(),
+            items: vec![
+                Item::Paragraph(advice.text.as_str().into()),
+                Item::Paragraph(Cell::new(
+                    format!("expected: {} (estimate; {})", advice.expected, advice.source),
+                    Tone::Muted,
+                )),
+            ],
+        })
+        .collect();
+    (!entries.is_empty()).then(|| Section::full("What to watch and do next", entries))
+}

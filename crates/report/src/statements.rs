@@ -1,0 +1,131 @@
+//! Statements: latency and change of each.
+
+use crate::document::{Cell, Chart, Item, Table, Tone};
+use crate::words;
+use pgassay_model::comparison::Comparison;
+use pgassay_model::measurement::{Measurement, StatementMeasurement};
+use pgassay_model::units::Ms;
+
+/// Statements by the time they take in all, the most first, with their change where it was judged.
+pub(crate) fn items(
+    before: &Measurement,
+    after: Option<&Measurement>,
+    comparisons: &[Comparison],
+) -> Vec<Item> {
+    let mut statements: Vec<&StatementMeasurement> = before.statements.iter().collect();
+    let time =
+        |statement: &StatementMeasurement| statement.requests as f64 * statement.latency_ms.mean;
+    statements.sort_by(|a, b| time(b).total_cmp(&time(a)));
+    let find = |id: &str| {
+        comparisons.iter().find(|entry| entry.metric.strip_prefix("statement:") == Some(id))
+    };
+    let mut items = Vec::new();
+    let judged: Vec<Comparison> =
+        statements.iter().filter_map(|statement| find(&statement.id)).cloned().collect();
+    if !judged.is_empty() {
+        items.push(Item::Chart(Chart::Statements(judged)));
+    }
+    items.push(Item::Table(match after {
+        Some(after) => compared(&statements, after, find),
+        None => alone(&statements),
+    }));
+    if after.is_some() && statements.iter().any(|statement| find(&statement.id).is_none()) {
+        items.push(Item::Paragraph(Cell::new(
+            "Statements with less than 1 % of the response time are not judged by themselves.",
+            Tone::Muted,
+        )));
+    }
+    let errors: Vec<Cell> = [Some(before), after]
+        .into_iter()
+        .flatten()
+        .flat_map(|measurement| &measurement.statements)
+        .filter_map(|statement| {
+            let error = statement.first_error.as_ref()?;
+            Some(Cell::new(
+                format!("{}: {} failed, first with: {error}", statement.id, statement.errors),
+                Tone::Bad,
+            ))
+        })
+        .collect();
+    if !errors.is_empty() {
+        items.push(Item::List(errors));
+    }
+    items.push(Item::Detail(
+        statements
+            .iter()
+            .map(|statement| {
+                Item::Commands(vec![format!("-- {}\n{}", statement.id, statement.sql.trim())])
+            })
+            .collect(),
+    ));
+    items
+}
+
+fn alone(statements: &[&StatementMeasurement]) -> Table {
+    let rows = statements
+        .iter()
+        .map(|statement| {
+            vec![
+                statement.id.as_str().into(),
+                statement.requests.to_string().into(),
+                statement.errors.to_string().into(),
+                Ms(statement.latency_ms.mean).to_string().into(),
+                Ms(statement.latency_ms.p95).to_string().into(),
+                Ms(statement.latency_ms.p99).to_string().into(),
+                Cell::new(words::one_line(&statement.sql, 48), Tone::Muted),
+            ]
+        })
+        .collect();
+    Table {
+        columns: vec!["statement", "requests", "errors", "mean", "p95", "p99", "text"],
+        text_columns: vec!["text"],
+        rows,
+    }
+}
+
+fn compared<'a>(
+    statements: &[&StatementMeasurement],
+    after: &Measurement,
+    find: impl Fn(&str) -> Option<&'a Comparison>,
+) -> Table {
+    let rows = statements
+        .iter()
+        .map(|statement| {
+            let later = after.statements.iter().find(|other| other.id == statement.id);
+            let figure = |figure: fn(&StatementMeasurement) -> f64| {
+                later.map_or_else(
+                    || words::UNKNOWN.to_owned(),
+                    |later| Ms(figure(later)).to_string(),
+                )
+            };
+            let comparison = find(&statement.id);
+            vec![
+                statement.id.as_str().into(),
+                Ms(statement.latency_ms.mean).to_string().into(),
+                figure(|later| later.latency_ms.mean).into(),
+                Ms(statement.latency_ms.p95).to_string().into(),
+                figure(|later| later.latency_ms.p95).into(),
+                Cell::new(comparison.map_or_else(String::new, words::change), Tone::Strong),
+                comparison.map_or_else(String::new, words::interval).into(),
+                comparison.map_or_else(
+                    || Cell::new("not judged", Tone::Muted),
+                    |entry| words::verdict(entry.verdict),
+                ),
+            ]
+        })
+        .collect();
+    Table {
+        columns: vec![
+            "statement",
+            "mean",
+            "mean after",
+            "p95",
+            "p95 after",
+            "change",
+            "interval",
+            "verdict",
+        ],
+        text_columns: vec!["verdict"],
+        rows,
+    }
+}
