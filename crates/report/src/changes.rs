@@ -21,7 +21,8 @@ pub(crate) fn proposed(change: &PlannedChange) -> Item {
     if !change.evidence.is_empty() {
         items.push(Item::List(change.evidence.iter().map(|line| line.as_str().into()).collect()));
     }
-    items.push(labelled("undo", change.undo.join("; ")));
+    items.push(Item::Paragraph("undo:".into()));
+    items.push(Item::Commands(change.undo.clone()));
     Item::Entry {
         title: format!("{}: {}", change.id, change.title),
         badge: Cell::new(change.change.kind(), Tone::Muted),
@@ -92,7 +93,8 @@ pub(crate) fn outcome(change: &ChangeOutcome, plan: Option<&Plan>) -> Item {
         items.push(Item::Detail(detail));
     }
     if matches!(change.state, ChangeState::Kept | ChangeState::Applied) && !change.undo.is_empty() {
-        items.push(labelled("undo", change.undo.join("; ")));
+        items.push(Item::Paragraph("undo:".into()));
+        items.push(Item::Commands(change.undo.clone()));
     }
     Item::Entry {
         title: format!("{}: {}", change.id, change.title),

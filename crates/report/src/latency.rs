@@ -4,7 +4,6 @@ use crate::document::{Cell, Chart, Distribution, Document, Item, Section, Table,
 use crate::{pool, statements, words};
 use pgassay_model::comparison::Comparison;
 use pgassay_model::measurement::{Connect, Latency, Ledger, Measurement};
-use pgassay_model::units::Ms;
 
 /// Widest bar of a text chart, in characters.
 const BAR: f64 = 40.0;
@@ -43,9 +42,9 @@ pub(crate) fn percentile_table(before: &Measurement, after: Option<&Measurement>
         .zip(figures(&before.latency_ms))
         .enumerate()
         .map(|(index, (name, value))| {
-            let mut row: Vec<Cell> = vec![(*name).into(), Ms(value).to_string().into()];
+            let mut row: Vec<Cell> = vec![(*name).into(), words::ms(value).into()];
             if let Some(value) = after_figures.and_then(|figures| figures.get(index).copied()) {
-                row.push(Ms(value).to_string().into());
+                row.push(words::ms(value).into());
             }
             row
         })
@@ -92,7 +91,7 @@ pub(crate) fn ledger_items(
 
 fn ledger_table(before: &Ledger, after: Option<&Ledger>) -> Table {
     let cell = |value: Option<f64>| match value {
-        Some(value) => Cell::from(Ms(value).to_string()),
+        Some(value) => Cell::from(words::ms(value)),
         None => Cell::new("not told apart", Tone::Muted),
     };
     let share = |value: Option<f64>, total: f64| match value {
@@ -118,13 +117,10 @@ fn ledger_table(before: &Ledger, after: Option<&Ledger>) -> Table {
         })
         .collect();
     let strong = |text: String| Cell::new(text, Tone::Strong);
-    let mut total = vec![
-        strong("in all".to_owned()),
-        strong(Ms(before.total).to_string()),
-        strong(String::new()),
-    ];
+    let mut total =
+        vec![strong("in all".to_owned()), strong(words::ms(before.total)), strong(String::new())];
     if let Some(after) = after {
-        total.extend([strong(Ms(after.total).to_string()), strong(String::new())]);
+        total.extend([strong(words::ms(after.total)), strong(String::new())]);
     }
     rows.push(total);
     let columns = match after {
@@ -194,7 +190,7 @@ pub(crate) fn measurement_document(measurement: &Measurement) -> Document {
     let mut figures = percentile_table(measurement, None);
     figures.rows.push(vec!["throughput".into(), words::rate(measurement.throughput).into()]);
     if let Some(cpu) = measurement.server_cpu_ms_per_request {
-        figures.rows.push(vec!["server CPU per request".into(), Ms(cpu).to_string().into()]);
+        figures.rows.push(vec!["server CPU per request".into(), words::ms(cpu).into()]);
     }
     let mut sections = vec![
         Section::brief("Response time", vec![Item::Table(figures)]),

@@ -237,15 +237,35 @@ fn method(run: &Run, after: Option<&Measurement>) -> Section {
         lines.push(format!("after: {}", latency::mode(after)).into());
         lines.extend(after.notes.iter().map(|note| format!("after: {note}").into()));
     }
-    let mut methods: Vec<String> = run
-        .comparison
-        .iter()
-        .map(|entry| format!("{}: {}, n = {}", words::metric(&entry.metric), entry.method, entry.n))
-        .collect();
-    methods.dedup();
-    lines.extend(methods.into_iter().map(Cell::from));
+    lines.extend(methods(run));
     lines.extend(run.notes.iter().map(|note| note.as_str().into()));
     Section::full("How it was measured", vec![Item::List(lines)])
+}
+
+/// How each metric was compared, metrics of one method together.
+fn methods(run: &Run) -> Vec<Cell> {
+    let mut groups: Vec<(String, Vec<String>)> = Vec::new();
+    for entry in &run.comparison {
+        let method = format!(
+            "{}; {:.1} % interval, n = {}",
+            entry.method,
+            entry.confidence * 100.0,
+            entry.n
+        );
+        let name = words::metric(&entry.metric);
+        match groups.iter_mut().find(|(known, _)| *known == method) {
+            Some((_, names)) => names.push(name),
+            None => groups.push((method, vec![name])),
+        }
+    }
+    let mut lines: Vec<Cell> = groups
+        .into_iter()
+        .map(|(method, names)| format!("{}: {method}", names.join(", ")).into())
+        .collect();
+    if !lines.is_empty() {
+        lines.push("before and after of a comparison are medians over blocks; percentiles and the ledger are over all requests".into());
+    }
+    lines
 }
 
 /// The history.

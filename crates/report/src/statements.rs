@@ -50,14 +50,15 @@ pub(crate) fn items(
     if !errors.is_empty() {
         items.push(Item::List(errors));
     }
-    items.push(Item::Detail(
-        statements
-            .iter()
-            .map(|statement| {
-                Item::Commands(vec![format!("-- {}\n{}", statement.id, statement.sql.trim())])
-            })
-            .collect(),
-    ));
+    let texts: Vec<Item> = statements
+        .iter()
+        .map(|statement| {
+            Item::Commands(vec![format!("-- {}\n{}", statement.id, statement.sql.trim())])
+        })
+        .collect();
+    if !texts.is_empty() {
+        items.push(Item::Detail(texts));
+    }
     items
 }
 

@@ -28,8 +28,13 @@ pub(crate) fn value(name: &str, value: Option<f64>) -> String {
         (_, None) => UNKNOWN.to_owned(),
         ("throughput", Some(value)) => rate(value),
         ("error_share", Some(value)) => share(value),
-        (_, Some(value)) => Ms(value).to_string(),
+        (_, Some(value)) => ms(value),
     }
+}
+
+/// Milliseconds; nothing at all is `0 ms`.
+pub(crate) fn ms(value: f64) -> String {
+    if value == 0.0 { "0 ms".to_owned() } else { Ms(value).to_string() }
 }
 
 /// Requests per second.

@@ -4,7 +4,6 @@ use super::px;
 use crate::words;
 use maud::{Markup, html};
 use pgassay_model::measurement::Ledger;
-use pgassay_model::units::Ms;
 
 const WIDTH: f64 = 760.0;
 const LEFT: f64 = 140.0;
@@ -50,7 +49,7 @@ fn bars(ledger: &Ledger, class: &str, offset: f64, row: f64, scale: f64) -> Mark
                 @let y = TOP + row * index as f64 + offset;
                 @if let Some(value) = value {
                     rect x=(px(LEFT + width(from))) y=(px(y)) width=(px(width(value).max(1.0))) height=(px(BAR)) {}
-                    text x=(px(LEFT + width(from) + width(value) + 5.0)) y=(px(y + 10.0)) { (Ms(value).to_string()) }
+                    text x=(px(LEFT + width(from) + width(value) + 5.0)) y=(px(y + 10.0)) { (words::ms(value)) }
                 } @else {
                     text.unknown x=(px(LEFT + width(from) + 5.0)) y=(px(y + 10.0)) { "not told apart" }
                 }
