@@ -49,19 +49,34 @@ pub(crate) fn reachable(plan: &Plan) -> Option<Section> {
             ]
         })
         .collect();
-    (!rows.is_empty()).then(|| {
-        Section::brief(
-            "What each lever can win at most",
-            vec![
-                Item::Paragraph(
-                    "Computed from where the time goes, before anything was proposed: no change to a part can win more than the part.".into(),
-                ),
-                Item::Table(Table {
-                    columns: vec!["lever", "at most", "because"],
-                    text_columns: vec!["because"],
-                    rows,
-                }),
-            ],
+    let mut items = vec![
+        Item::Paragraph(
+            "Computed from where the time goes, before anything was proposed: no change to a part can win more than the part.".into(),
+        ),
+        Item::Table(Table { columns: vec!["lever", "at most", "because"], text_columns: vec!["because"], rows }),
+    ];
+    items.extend(index_limit(plan).map(|limit| Item::Paragraph(Cell::new(limit, Tone::Strong))));
+    (!levers.is_empty()).then(|| Section::brief("What each lever can win at most", items))
+}
+
+/// What no index can exceed.
+pub(crate) fn index_limit(plan: &Plan) -> Option<String> {
+    let execution = plan.reachable.iter().find(|lever| lever.lever == "execution")?;
+    Some(format!(
+        "No index can win more than {} of the response time, which is what execution takes.",
+        words::share(execution.at_most_share)
+    ))
+}
+
+/// The lever that can win most, in words; None where that is execution, or nothing is known.
+pub(crate) fn elsewhere(plan: &Plan) -> Option<String> {
+    let largest =
+        plan.reachable.iter().max_by(|a, b| a.at_most_share.total_cmp(&b.at_most_share))?;
+    (largest.lever != "execution").then(|| {
+        format!(
+            "Most of the time is in {}: {}.",
+            words::lever(&largest.lever),
+            words::share(largest.at_most_share)
         )
     })
 }

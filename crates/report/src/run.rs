@@ -102,6 +102,12 @@ fn summary(run: &Run) -> Section {
     if !targets.is_empty() {
         items.push(Item::List(targets));
     }
+    if let Some((plan, elsewhere)) =
+        run.plan.as_ref().and_then(|plan| Some((plan, plan::elsewhere(plan)?)))
+    {
+        let limit = plan::index_limit(plan).unwrap_or_default();
+        items.push(Item::Paragraph(format!("Before any change: {elsewhere} {limit}").into()));
+    }
     items.push(Item::Paragraph(counts(run).into()));
     if run.state != RunState::Finished {
         let state = words::run_state(run.state);

@@ -144,6 +144,23 @@ fn figures_that_are_not_finite_or_missing_are_drawn_somehow() {
 }
 
 #[test]
+fn where_connecting_takes_the_time_the_summary_says_what_no_index_can_win() {
+    let mut run = fixture::run();
+    for lever in &mut run.plan.as_mut().unwrap().reachable {
+        match lever.lever.as_str() {
+            "execution" => lever.at_most_share = 0.03,
+            _ => {
+                lever.lever = "connections".to_owned();
+                lever.at_most_share = 0.95;
+            }
+        }
+    }
+    let written = markdown(&run);
+    assert!(written.contains("Most of the time is in connecting (reuse, log-in secrets): 95 %."));
+    assert!(written.contains("No index can win more than 3 % of the response time"));
+}
+
+#[test]
 fn json_is_the_run_itself() {
     let run = fixture::run();
     let text = json(&run);

@@ -41,7 +41,7 @@ pub(super) fn statements(comparisons: &[Comparison]) -> Markup {
             @for mark in [-1.0, -0.5, 0.0, 0.5, 1.0] {
                 @if mark <= high {
                     line.grid x1=(px(x(mark))) x2=(px(x(mark))) y1="22" y2=(px(height - 6.0)) {}
-                    text x=(px(x(mark))) y="15" text-anchor="middle" { (percent(mark)) }
+                    text x=(px(x(mark))) y="15" text-anchor="middle" { (mark_name(mark)) }
                 }
             }
             @for (index, entry) in comparisons.iter().enumerate() {
@@ -60,6 +60,14 @@ pub(super) fn statements(comparisons: &[Comparison]) -> Markup {
                 }
             }
         }
+    }
+}
+
+fn mark_name(mark: f64) -> String {
+    if mark == 0.0 {
+        "0 %".to_owned()
+    } else {
+        format!("{:+.0} %", mark * 100.0).replace('-', "−")
     }
 }
 
