@@ -46,7 +46,7 @@ impl Parameter {
     pub fn bytes(&self) -> Option<Bytes> {
         let unit: Bytes = self.unit.as_deref()?.parse().ok().or_else(|| unit_of("1", self))?;
         let number = self.number()?;
-        (number >= 0.0).then(|| Bytes((number * unit.0 as f64) as u64))
+        (number >= 0.0).then_some(Bytes((number * unit.0 as f64) as u64))
     }
 
     /// Whether a change takes a restart of the server.

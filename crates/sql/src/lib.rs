@@ -1,1 +1,32 @@
-//! Parse, normalise, fingerprint and quote SQL; the only user of the C parser.
+//! SQL text: quoting, fingerprints, and what a statement asks for; the only user of the C parser.
+
+mod ddl;
+mod quote;
+mod shape;
+mod text;
+mod walk;
+
+pub use ddl::{drop_index_ddl, index_ddl};
+pub use quote::{quote_identifier, quote_literal, quote_qualified};
+pub use shape::{
+    Catalog, Join, Operator, OrderKey, ParameterRole, ParameterUse, Predicate, RelationUse,
+    StatementKind, StatementShape, Subject, ValueKind, shape,
+};
+pub use text::{fingerprint, normalise, parameter_count, single_statement};
+
+/// Why a text could not be used as SQL.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SqlError {
+    /// The parser refused it.
+    #[error("not SQL that PostgreSQL's parser reads: {0}")]
+    Parse(String),
+    /// Another number of statements than one.
+    #[error("expected one statement, found {0}")]
+    Count(usize),
+}
+
+impl From<pg_query::Error> for SqlError {
+    fn from(error: pg_query::Error) -> Self {
+        SqlError::Parse(error.to_string())
+    }
+}

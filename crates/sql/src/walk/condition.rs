@@ -1,0 +1,196 @@
+//! Conditions: what restricts a relation, and what joins two.
+
+use super::Walk;
+use super::expression::{constant, inner, parameter, prefix, string};
+use crate::shape::*;
+use pg_query::NodeEnum;
+use pg_query::protobuf::{AExpr, AExprKind, BoolExprType, ColumnRef, Node, NullTestType};
+
+impl Walk<'_> {
+    /// Collects the conditions of a WHERE or ON clause.
+    pub(super) fn condition(&mut self, node: Option<&NodeEnum>, in_or: bool) {
+        let Some(node) = node else { return };
+        match node {
+            NodeEnum::BoolExpr(expression) => {
+                let or = in_or || expression.boolop != BoolExprType::AndExpr as i32;
+                if expression.boolop == BoolExprType::NotExpr as i32
+                    && let [Node { node: Some(NodeEnum::ColumnRef(reference)) }] =
+                        expression.args.as_slice()
+                {
+                    self.boolean(reference, "false", in_or);
+                    return;
+                }
+                for argument in &expression.args {
+                    self.condition(argument.node.as_ref(), or);
+                }
+            }
+            NodeEnum::ColumnRef(reference) => self.boolean(reference, "true", in_or),
+            NodeEnum::NullTest(test) => {
+                let operator = if test.nulltesttype == NullTestType::IsNull as i32 {
+                    Operator::IsNull
+                } else {
+                    Operator::IsNotNull
+                };
+                let argument = inner(&test.arg);
+                self.read(argument);
+                if let Some((relation, subject)) = self.subject(argument) {
+                    self.predicate(relation, subject, operator, ValueKind::Other, in_or);
+                }
+            }
+            NodeEnum::AExpr(expression) => self.comparison(expression, in_or),
+            NodeEnum::SubLink(_) => self.read(Some(node)),
+            _ => self.read(Some(node)),
+        }
+    }
+
+    fn boolean(&mut self, reference: &ColumnRef, value: &str, in_or: bool) {
+        if let Some((relation, column)) = self.resolve(reference) {
+            self.shape.columns_read.push((relation, column.clone()));
+            self.predicate(
+                relation,
+                Subject::Column(column),
+                Operator::Equal,
+                ValueKind::Constant(value.to_owned()),
+                in_or,
+            );
+        }
+    }
+
+    fn predicate(
+        &mut self,
+        relation: usize,
+        subject: Subject,
+        operator: Operator,
+        value: ValueKind,
+        in_or: bool,
+    ) {
+        if let (ValueKind::Parameter(number), Some(used)) =
+            (&value, self.shape.relations.get(relation))
+        {
+            self.compared(
+                *number,
+                used.name.clone(),
+                &subject,
+                ParameterRole::Compared(operator.clone()),
+            );
+        }
+        self.shape.predicates.push(Predicate { relation, subject, operator, value, in_or });
+    }
+
+    fn compared(
+        &mut self,
+        number: usize,
+        relation: pgassay_model::index::RelationName,
+        subject: &Subject,
+        role: ParameterRole,
+    ) {
+        self.shape.parameters.entry(number).or_insert(ParameterUse {
+            relation,
+            subject: subject.clone(),
+            role,
+        });
+    }
+
+    fn comparison(&mut self, expression: &AExpr, in_or: bool) {
+        let (left, right) = (inner(&expression.lexpr), inner(&expression.rexpr));
+        self.read(left);
+        self.read(right);
+        let name = expression.name.last().and_then(string).unwrap_or_default();
+        let sides = (self.subject(left), self.subject(right));
+        if let (Some((a, Subject::Column(left))), Some((b, Subject::Column(right)))) = &sides {
+            if a != b && name == "=" && expression.kind == AExprKind::AexprOp as i32 {
+                self.shape
+                    .joins
+                    .push(Join { left: (*a, left.clone()), right: (*b, right.clone()) });
+            }
+            return;
+        }
+        let (relation, subject, value) = match sides {
+            (Some((relation, subject)), None) => (relation, subject, right),
+            (None, Some((relation, subject))) => (relation, subject, left),
+            _ => return,
+        };
+        let kind = |node: Option<&NodeEnum>| match node {
+            Some(node) => match (parameter(node), constant(node)) {
+                (Some(number), _) => ValueKind::Parameter(number),
+                (None, Some(text)) => ValueKind::Constant(text),
+                (None, None) => ValueKind::Other,
+            },
+            None => ValueKind::Other,
+        };
+        use AExprKind::*;
+        match AExprKind::try_from(expression.kind) {
+            Ok(AexprOp) => {
+                let operator = match name {
+                    "=" => Operator::Equal,
+                    "<>" | "!=" => Operator::NotEqual,
+                    "<" | "<=" | ">" | ">=" => Operator::Range,
+                    other => Operator::Other(other.to_owned()),
+                };
+                self.predicate(relation, subject, operator, kind(value), in_or);
+            }
+            Ok(AexprOpAny) if name == "=" => {
+                let value = kind(value);
+                if let (ValueKind::Parameter(number), Some(used)) =
+                    (&value, self.shape.relations.get(relation))
+                {
+                    self.compared(*number, used.name.clone(), &subject, ParameterRole::AnyOf);
+                }
+                self.predicate(relation, subject, Operator::In, value, in_or);
+            }
+            Ok(AexprIn) if name == "=" => self.list(relation, subject, value, Operator::In, in_or),
+            Ok(AexprBetween | AexprBetweenSym) => {
+                self.list(relation, subject, value, Operator::Range, in_or)
+            }
+            Ok(AexprLike) if name == "~~" => {
+                let operator = match value.and_then(prefix) {
+                    Some(true) => Operator::PrefixLike,
+                    _ => Operator::OtherLike,
+                };
+                self.predicate(relation, subject, operator, kind(value), in_or);
+            }
+            Ok(AexprNotDistinct) => {
+                self.predicate(relation, subject, Operator::Other("is".into()), kind(value), in_or)
+            }
+            _ => self.predicate(
+                relation,
+                subject,
+                Operator::Other(name.to_owned()),
+                ValueKind::Other,
+                in_or,
+            ),
+        }
+    }
+
+    /// IN and BETWEEN: one condition, every `$n` of the list compared with the subject.
+    fn list(
+        &mut self,
+        relation: usize,
+        subject: Subject,
+        value: Option<&NodeEnum>,
+        operator: Operator,
+        in_or: bool,
+    ) {
+        let items: &[Node] = match value {
+            Some(NodeEnum::List(list)) => &list.items,
+            _ => &[],
+        };
+        let numbers: Vec<usize> =
+            items.iter().filter_map(|item| parameter(item.node.as_ref()?)).collect();
+        if let Some(name) = self.shape.relations.get(relation).map(|used| used.name.clone()) {
+            for number in &numbers {
+                self.compared(
+                    *number,
+                    name.clone(),
+                    &subject,
+                    ParameterRole::Compared(operator.clone()),
+                );
+            }
+        }
+        let value = match numbers.first() {
+            Some(number) => ValueKind::Parameter(*number),
+            None => ValueKind::Other,
+        };
+        self.shape.predicates.push(Predicate { relation, subject, operator, value, in_or });
+    }
+}
