@@ -1,0 +1,2 @@
+-- weight: 80
+SELECT title, tags, body FROM articles WHERE id = $1
