@@ -1,0 +1,4 @@
+//! Connection strings read as libpq reads them.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use super::*;
