@@ -2,7 +2,8 @@
 
 use crate::Timestamp;
 use crate::change::Change;
-use crate::measurement::Ledger;
+use crate::measurement::{Ledger, Measurement};
+use crate::workload::Workload;
 use serde::{Deserialize, Serialize};
 
 /// Schema name of a plan document.
@@ -34,6 +35,12 @@ pub struct Plan {
     /// The what-if engine used: `hypopg`, or `rule`.
     #[serde(default)]
     pub engine: String,
+    /// The measurement that the plan rests on: what an applied plan is compared with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measurement: Option<Measurement>,
+    /// The workload that it was made for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload: Option<Workload>,
 }
 
 /// Identity of the server that a plan was made for.
