@@ -1,8 +1,8 @@
 //! ANALYZE of one relation. There is nothing to take back.
 
+use crate::building::Building;
 use crate::catalog::{self, Server};
 use crate::error::ChangeError;
-use crate::building::Building;
 use pgassay_model::index::RelationName;
 use tokio_postgres::Client;
 

@@ -46,12 +46,20 @@ impl Building<'_> {
                     return Ok(notes);
                 }
                 Err(error) if lock_trouble(&error) && attempt < self.options.attempts => {
-                    self.drop_index(schema, name).await?;
+                    self.drop_leftover(schema, name).await?;
                     self.wait(attempt).await?;
                     attempt += 1;
                 }
                 Err(error) => return Err(error),
             }
+        }
+    }
+
+    /// Drops an INVALID index that an attempt has left; a valid one of that name is not of ours.
+    pub(crate) async fn drop_leftover(&self, schema: &str, name: &str) -> Result<(), ChangeError> {
+        match catalog::index(self.client, schema, name).await? {
+            Some(found) if found.kind == "i" && !found.valid => self.drop_index(schema, name).await,
+            _ => Ok(()),
         }
     }
 

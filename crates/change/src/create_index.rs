@@ -1,8 +1,8 @@
 //! CREATE INDEX CONCURRENTLY: disk space first, lock time-out with retries, no INVALID leftover.
 
+use crate::building::Building;
 use crate::catalog::{self, FoundIndex, Server};
 use crate::error::ChangeError;
-use crate::building::Building;
 use crate::recovery::Standing;
 use pgassay_model::change::Undo;
 use pgassay_model::index::IndexDefinition;
@@ -40,7 +40,10 @@ pub(crate) async fn preflight(
     };
     if !matches!(relation.kind.as_str(), "r" | "m") {
         return Err(refused(
-            format!("relkind {} of {} can't be indexed concurrently", relation.kind, definition.relation),
+            format!(
+                "relkind {} of {} can't be indexed concurrently",
+                relation.kind, definition.relation
+            ),
             "index the partitions one by one",
         ));
     }
@@ -91,10 +94,7 @@ pub(crate) async fn preflight(
 }
 
 pub(crate) fn undo_of(definition: &IndexDefinition) -> Undo {
-    Undo::DropIndex {
-        schema: definition.relation.schema.clone(),
-        name: definition.name.clone(),
-    }
+    Undo::DropIndex { schema: definition.relation.schema.clone(), name: definition.name.clone() }
 }
 
 pub(crate) async fn apply(
@@ -110,7 +110,8 @@ pub(crate) async fn verify(
     definition: &IndexDefinition,
 ) -> Result<(), ChangeError> {
     let (schema, name) = (&definition.relation.schema, &definition.name);
-    let wrong = |found: String| ChangeError::Verification { what: format!("index {schema}.{name}"), found };
+    let wrong =
+        |found: String| ChangeError::Verification { what: format!("index {schema}.{name}"), found };
     match catalog::index(client, schema, name).await? {
         None => Err(wrong("it does not exist".into())),
         Some(found) if !found.valid => Err(wrong(format!("it is INVALID: {}", found.ddl))),

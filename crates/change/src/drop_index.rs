@@ -1,8 +1,8 @@
 //! DROP INDEX CONCURRENTLY of an index that its definition alone brings back, and bringing it back.
 
+use crate::building::Building;
 use crate::catalog::{self, Server};
 use crate::error::ChangeError;
-use crate::building::Building;
 use crate::recovery::Standing;
 use pgassay_model::change::Undo;
 use pgassay_model::index::RelationName;

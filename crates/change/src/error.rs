@@ -146,6 +146,13 @@ impl ChangeError {
         }
     }
 
+    /// Whether the failure says that the change did not begin: its index's name was taken meanwhile (42P07,
+    /// duplicate_table), or its file was edited meanwhile. What is there is then somebody else's.
+    pub(crate) fn nothing_touched(&self) -> bool {
+        matches!(self.sqlstate(), Some("42P07"))
+            || matches!(self, ChangeError::PgBouncer(PgBouncerError::FileChanged { .. }))
+    }
+
     /// Whether the connection to the server is gone.
     pub(crate) fn connection_lost(&self) -> bool {
         matches!(self, ChangeError::Query { sqlstate: None, .. })
@@ -156,9 +163,9 @@ impl ChangeError {
     /// 130 interrupted and undone.
     pub fn exit_status(&self) -> u8 {
         match self {
-            ChangeError::Refused { .. } | ChangeError::Stale { .. } | ChangeError::Locked { .. } => {
-                2
-            }
+            ChangeError::Refused { .. }
+            | ChangeError::Stale { .. }
+            | ChangeError::Locked { .. } => 2,
             ChangeError::Connect(_) => 3,
             ChangeError::MissingPrivilege { .. } => 4,
             ChangeError::NotUndone { .. } | ChangeError::Fault => 6,

@@ -205,12 +205,13 @@ impl<'a> Executor<'a> {
         }
     }
 
-    /// Whether the journal has a change on this target that may have left an index of this name.
+    /// Whether the journal has an open change on this target that may have left an index of this name.
     fn left_invalid(&self, schema: &str, name: &str) -> Result<bool, ChangeError> {
         let own = self.target();
         for run in self.journal.runs()?.iter().filter(|run| run.is_of(&own)) {
             for change in self.journal.changes(&run.run)? {
                 if let Some(Undo::DropIndex { schema: s, name: n }) = &change.undo
+                    && matches!(change.state, JournalState::Intended | JournalState::RollingBack)
                     && s == schema
                     && n == name
                 {
@@ -273,7 +274,12 @@ impl<'a> Executor<'a> {
         match self.act(planned, &observed).await {
             Ok((pending_restart, notes)) => {
                 self.fault(FaultPoint::AfterAct, &planned.id)?;
-                self.journal.set_state(run, &planned.id, JournalState::Applied, &notes.join("; "))?;
+                self.journal.set_state(
+                    run,
+                    &planned.id,
+                    JournalState::Applied,
+                    &notes.join("; "),
+                )?;
                 self.fault(FaultPoint::AfterOutcome, &planned.id)?;
                 Ok(Applied {
                     undo: observed.undo,
@@ -295,7 +301,7 @@ impl<'a> Executor<'a> {
         cause: ChangeError,
     ) -> ChangeError {
         let change = format!("{} ({})", planned.id, planned.title);
-        let restored = match self.restore(undo, cause.connection_lost()).await {
+        let restored = match self.clear(run, planned, undo, &cause).await {
             Ok(()) => self
                 .journal
                 .set_state(run, &planned.id, JournalState::Failed, &cause.to_string())
@@ -321,7 +327,27 @@ impl<'a> Executor<'a> {
         }
     }
 
-    fn remedy(&self, run: &str, planned: &PlannedChange) -> Vec<String> {
+    async fn clear(
+        &mut self,
+        run: &str,
+        planned: &PlannedChange,
+        undo: &Undo,
+        cause: &ChangeError,
+    ) -> Result<(), ChangeError> {
+        if cause.nothing_touched() {
+            return Ok(());
+        }
+        if cause.connection_lost() || self.client().is_closed() {
+            self.reconnect().await?;
+        }
+        let record = self.journal.change(run, &planned.id)?;
+        if let Standing::Unknown { found, .. } = self.standing(&record).await? {
+            return Err(ChangeError::Verification { what: "what is there now".into(), found });
+        }
+        self.restore(undo, false).await
+    }
+
+    pub(crate) fn remedy(&self, run: &str, planned: &PlannedChange) -> Vec<String> {
         let mut remedy = vec![format!("pgassay rollback {run}/{} DSN", planned.id)];
         remedy.extend(planned.undo.iter().map(|statement| format!("or: {statement}")));
         remedy
@@ -340,8 +366,7 @@ impl<'a> Executor<'a> {
             }
             Change::SetPooler { edit } => {
                 let access = set_pooler::access(&self.options)?;
-                let file =
-                    set_pooler::edited(self.client(), &self.server, access, edit).await?;
+                let file = set_pooler::edited(self.client(), &self.server, access, edit).await?;
                 let directory = snapshot::directory(self.journal, run)?;
                 let undo = set_pooler::back_up(&file, &directory, &planned.id)?;
                 return Ok(Observed { undo, file: Some(file) });
@@ -359,9 +384,8 @@ impl<'a> Executor<'a> {
         let client = building.client;
         match &planned.change {
             Change::CreateIndex { definition, .. } => {
-                let schema = &definition.relation.schema;
                 // Preflight has let an INVALID index pass only where it is ours.
-                building.drop_index(schema, &definition.name).await?;
+                building.drop_leftover(&definition.relation.schema, &definition.name).await?;
                 let notes = create_index::apply(&building, definition).await?;
                 create_index::verify(client, definition).await?;
                 Ok((false, notes))
@@ -376,10 +400,9 @@ impl<'a> Executor<'a> {
             }
             Change::SetParameter { name, to, .. } => {
                 set_parameter::apply(client, name, to).await?;
-                let (pending, now) =
-                    set_parameter::verify(client, &self.server, name, to).await?;
+                let (pending, now) = set_parameter::verify(client, &self.server, name, to).await?;
                 let notes = if pending {
-                    vec![format!("{name} stays {now} until the server is restarted")]
+                    vec![set_parameter::pending_note(name, &now)]
                 } else {
                     Vec::new()
                 };
@@ -436,7 +459,7 @@ impl<'a> Executor<'a> {
         }
     }
 
-    async fn reconnect(&mut self) -> Result<(), ChangeError> {
+    pub(crate) async fn reconnect(&mut self) -> Result<(), ChangeError> {
         let started = Instant::now();
         self.progress("the connection broke; connecting again");
         loop {
@@ -468,10 +491,9 @@ impl<'a> Executor<'a> {
             (Change::DropIndex { relation, name, ddl }, _) => {
                 drop_index::standing(client, relation, name, ddl).await
             }
-            (
-                Change::SetParameter { name, to, .. },
-                Some(Undo::RestoreParameter { entry, .. }),
-            ) => set_parameter::standing(client, &self.server, name, to, entry.as_deref()).await,
+            (Change::SetParameter { name, to, .. }, Some(Undo::RestoreParameter { entry, .. })) => {
+                set_parameter::standing(client, &self.server, name, to, entry.as_deref()).await
+            }
             (Change::SetPooler { .. }, Some(Undo::RestoreFile { path, backup, sha256 })) => {
                 set_pooler::standing(path, backup, sha256, record.expected.as_deref())
             }
@@ -489,7 +511,7 @@ impl<'a> Executor<'a> {
         let Some(undo) = record.undo.clone().filter(|_| record.state.may_be_in_force()) else {
             return Ok(());
         };
-        let title = format!("{change} ({})", record.planned.title);
+        let title = record.name();
         self.progress(&format!("taking back {title}"));
         if self.client().is_closed() {
             self.reconnect().await?;
@@ -498,7 +520,10 @@ impl<'a> Executor<'a> {
             return Err(ChangeError::NotUndone {
                 change: title,
                 cause: None,
-                undo: Box::new(ChangeError::Verification { what: "what is there now".into(), found }),
+                undo: Box::new(ChangeError::Verification {
+                    what: "what is there now".into(),
+                    found,
+                }),
                 remedy,
             });
         }
@@ -521,7 +546,9 @@ impl<'a> Executor<'a> {
     /// Takes back all of a run that is in force, the last change first, and records the run as rolled back.
     /// Goes on after a failure, and returns the first.
     pub async fn rollback_run(&mut self, run: &str) -> Result<Vec<String>, ChangeError> {
-        self.recover(run).await?;
+        // What can't be settled can't be taken back either, and is met again below.
+        let (recovered, _) = self.settle_run(run).await?;
+        tracing::debug!(run, settled = recovered.len(), "recovered");
         let mut taken_back = Vec::new();
         let mut failure = None;
         for record in self.journal.changes(run)?.iter().rev() {
@@ -597,7 +624,8 @@ fn read_write() -> SessionOptions {
 /// holding the lock (14 and later; not every platform).
 async fn heed_the_client(client: &Client, server: &Server) {
     if server.version_num >= 140_000
-        && let Err(error) = client.batch_execute("SET client_connection_check_interval = '2s'").await
+        && let Err(error) =
+            client.batch_execute("SET client_connection_check_interval = '2s'").await
     {
         tracing::debug!(%error, "the server can't watch its client's connection");
     }

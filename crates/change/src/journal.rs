@@ -474,9 +474,10 @@ impl Journal {
 
     /// One change of a run.
     pub fn change(&self, run: &str, id: &str) -> Result<ChangeRecord, JournalError> {
-        self.changes(run)?.into_iter().find(|record| record.planned.id == id).ok_or_else(|| {
-            JournalError::NoChange { run: run.to_owned(), change: id.to_owned() }
-        })
+        self.changes(run)?
+            .into_iter()
+            .find(|record| record.planned.id == id)
+            .ok_or_else(|| JournalError::NoChange { run: run.to_owned(), change: id.to_owned() })
     }
 
     /// The history: unfinished runs first, then the newest first.
@@ -538,6 +539,13 @@ impl Journal {
     }
 }
 
+impl ChangeRecord {
+    /// Id and title, for messages.
+    pub fn name(&self) -> String {
+        format!("{} ({})", self.planned.id, self.planned.title)
+    }
+}
+
 impl RunRecord {
     /// Whether the run was on this target.
     pub fn is_of(&self, target: &PlanTarget) -> bool {
@@ -548,11 +556,28 @@ impl RunRecord {
             }
     }
 
-    /// Whether the process that started it is still there.
+    /// Whether the process that started it is still there; a later process of the same number is another.
     pub fn process_alive(&self) -> bool {
-        i32::try_from(self.pid)
-            .is_ok_and(|pid| nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None).is_ok())
+        let Ok(pid) = i32::try_from(self.pid) else { return false };
+        let there = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None);
+        // EPERM: it is there, and another user's.
+        matches!(there, Ok(()) | Err(nix::errno::Errno::EPERM))
+            && process_started(self.pid)
+                .is_none_or(|started| started <= self.started_at.as_second() + 1)
     }
+}
+
+/// When a process started, in seconds since 1970; None where the system does not tell (proc(5): field 22 of
+/// /proc/PID/stat, in ticks of 1/100 s after `btime` of /proc/stat).
+fn process_started(pid: u32) -> Option<i64> {
+    const TICKS_PER_SECOND: i64 = 100;
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The second field, the program's name in parentheses, may hold spaces.
+    let ticks: i64 = stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()?;
+    let system = std::fs::read_to_string("/proc/stat").ok()?;
+    let boot: i64 =
+        system.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
+    Some(boot + ticks / TICKS_PER_SECOND)
 }
 
 /// What a person has to know of a change, where something is open.
@@ -570,11 +595,8 @@ fn note(run: &RunRecord, change: &ChangeRecord) -> String {
     if run.process_alive() && run.state == RunState::Unfinished {
         return format!("{what}; process {} is working on it", run.pid);
     }
-    let outcome = if change.outcome.is_empty() {
-        String::new()
-    } else {
-        format!(" ({})", change.outcome)
-    };
+    let outcome =
+        if change.outcome.is_empty() { String::new() } else { format!(" ({})", change.outcome) };
     format!("{what}{outcome}; pgassay rollback {} DSN finds out and restores", run.run)
 }
 

@@ -145,7 +145,8 @@ pub(crate) async fn auto_conf(
 fn readable(error: ChangeError, server: &Server) -> ChangeError {
     if error.sqlstate() == Some("42501") {
         return ChangeError::MissingPrivilege {
-            what: "reading pg_file_settings, without which a parameter could not be put back".into(),
+            what: "reading pg_file_settings, without which a parameter could not be put back"
+                .into(),
             grant: format!(
                 "GRANT pg_read_all_settings TO {user}; GRANT SELECT ON pg_catalog.pg_file_settings TO {user}; \
                  GRANT EXECUTE ON FUNCTION pg_catalog.pg_show_all_file_settings() TO {user}",
@@ -385,6 +386,11 @@ pub(crate) async fn verify(
     Ok((false, found.current))
 }
 
+/// What to know of a value that waits for a restart.
+pub(crate) fn pending_note(name: &str, now: &str) -> String {
+    format!("{name} stays {now} until the server is restarted")
+}
+
 /// Puts the entry back as it was, and those that followed it in their order.
 ///
 /// Entries that followed and were changed since keep their present values: only their order is restored.
@@ -470,7 +476,7 @@ async fn set(client: &Client, name: &str, value: &str) -> Result<(), ChangeError
     catalog::execute(client, &what(name), &set_statement(name, value)).await
 }
 
-fn set_statement(name: &str, value: &str) -> String {
+pub(crate) fn set_statement(name: &str, value: &str) -> String {
     let values = if NAME_LISTS.contains(&name) {
         let names = split_names(value);
         if names.is_empty() { vec![String::new()] } else { names }
@@ -512,7 +518,7 @@ fn split_names(list: &str) -> Vec<String> {
 
 /// Reloads the configuration and waits until this session has taken it in; the postmaster, from which every
 /// new session starts, is then ahead of it.
-async fn reload(client: &Client, name: &str) -> Result<(), ChangeError> {
+pub(crate) async fn reload(client: &Client, name: &str) -> Result<(), ChangeError> {
     let doing = "reloading the configuration";
     let sql = "SELECT pg_catalog.pg_conf_load_time()::pg_catalog.text AS at";
     let at = async || -> Result<String, ChangeError> {

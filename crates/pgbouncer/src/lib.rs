@@ -23,6 +23,6 @@ pub use files::edit_file_safely;
 pub use ini::{Ini, Setting};
 pub use read_back::{Difference, differences, read_back};
 pub use rehearse::{Candidate, rehearse};
-pub use snapshot::snapshot;
+pub use snapshot::{snapshot, working_directory};
 pub use totals::window;
 pub use userlist::Userlist;

@@ -49,7 +49,7 @@ pub async fn snapshot(
 
 /// Working directory of a process, where relative paths of PgBouncer are looked up; `/` where unknown, which is
 /// what a service has.
-pub(crate) fn working_directory(pid: Option<u32>) -> PathBuf {
+pub fn working_directory(pid: Option<u32>) -> PathBuf {
     pid.and_then(|pid| std::fs::read_link(format!("/proc/{pid}/cwd")).ok())
         .unwrap_or_else(|| PathBuf::from("/"))
 }

@@ -81,6 +81,14 @@ impl Userlist {
             .collect()
     }
 
+    /// The password of a user kept in plain text, as PgBouncer takes it (the last line wins); None for any
+    /// other kind of secret.
+    pub fn plain_text(&self, user: &str) -> Option<Secret> {
+        let entry = self.entries.iter().rev().find(|entry| entry.user == user)?;
+        let secret = unquoted(&self.bytes, entry.secret.clone());
+        (kind(&secret) == SecretKind::Plain).then(|| Secret::new(secret))
+    }
+
     /// Replaces the secret of a user, on every line of that user; false where there is none.
     pub fn replace_secret(&mut self, user: &str, secret: &Secret) -> bool {
         let quoted = secret.expose().replace('"', "\"\"").into_bytes();

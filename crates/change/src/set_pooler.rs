@@ -1,0 +1,566 @@
+//! PgBouncer's settings and log-in secrets through its files: rehearsed, replaced at once, reloaded, read back.
+
+use crate::catalog::{self, Server, column};
+use crate::error::ChangeError;
+use crate::executor::{ExecutorOptions, PoolerAccess};
+use crate::recovery::Standing;
+use nix::unistd::{AccessFlags, access as may, geteuid};
+use pgassay_model::change::{PoolerEdit, PoolerSettingChange, Undo};
+use pgassay_model::connection::{ConnectionSettings, Secret};
+use pgassay_model::pooler::{PoolerSetting, PoolerSnapshot, SecretKind};
+use pgassay_pgbouncer::{
+    Candidate, Console, FileEdit, PgBouncerError, Userlist, differences, edits, files, read_back,
+    rehearse, snapshot, working_directory,
+};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use tokio_postgres::Client;
+
+/// Databases tried to log in to for one user before its secret is replaced.
+const LOG_IN_ATTEMPTS: usize = 8;
+
+type Config = BTreeMap<String, PoolerSetting>;
+
+/// A file before and after an edit, with what a rehearsal made of it.
+#[derive(Debug)]
+pub(crate) struct EditedFile {
+    edit: FileEdit,
+    /// SHOW CONFIG of a throw-away PgBouncer on the new files.
+    rehearsed: Config,
+    /// A log-in through PgBouncer that works now, for every user whose secret is replaced.
+    log_ins: Vec<ConnectionSettings>,
+    /// SHA-256 of the new content, hexadecimal.
+    pub sha256: String,
+}
+
+/// How to reach PgBouncer, or what to pass so that it can be.
+pub(crate) fn access<'a>(
+    options: &'a ExecutorOptions<'_>,
+) -> Result<&'a PoolerAccess, ChangeError> {
+    options.pooler.as_ref().ok_or_else(|| ChangeError::Refused {
+        what: "a change of PgBouncer".into(),
+        reason: "its console and its configuration file are not known".into(),
+        hint: "pass --pgbouncer ADMIN_DSN and --pgbouncer-ini FILE".into(),
+    })
+}
+
+/// Checks that the edit can be made, put in force and taken back, and computes and rehearses the new file.
+/// Touches nothing.
+pub(crate) async fn edited(
+    client: &Client,
+    server: &Server,
+    access: &PoolerAccess,
+    edit: &PoolerEdit,
+) -> Result<EditedFile, ChangeError> {
+    let refused =
+        |reason: String| ChangeError::Refused { what: what(edit), reason, hint: by_hand(edit) };
+    let console = connect(access).await?;
+    let running = snapshot(&console, Some(&access.ini)).await?;
+    if let Some(problem) = &running.ini_problem {
+        return Err(refused(problem.clone()));
+    }
+    let file = edited_file(edit, &running)?;
+    if !same_file(ini_of(edit), &access.ini) {
+        return Err(refused(format!(
+            "the plan is for {} and PgBouncer runs on {}",
+            ini_of(edit).display(),
+            access.ini.display()
+        )));
+    }
+    replaceable(file).map_err(refused)?;
+
+    let mut log_ins = Vec::new();
+    let mut secrets = BTreeMap::new();
+    match edit {
+        PoolerEdit::Ini { settings, .. } => current(&running, settings)?,
+        PoolerEdit::Userlist { userlist, users, .. } => {
+            secrets = server_secrets(client, server, users).await?;
+            let list = Userlist::read(userlist).map_err(unreadable)?;
+            for user in users {
+                let Some(password) = list.plain_text(user) else {
+                    return Err(ChangeError::Stale {
+                        what: format!("the secret of {user} in {}", userlist.display()),
+                        expected: "plain text".into(),
+                        found: match list.secrets().get(user) {
+                            None => "no such user".into(),
+                            Some(SecretKind::Scram) => "a SCRAM secret".into(),
+                            Some(_) => "another kind of secret".into(),
+                        },
+                    });
+                };
+                log_ins.push(working_log_in(access, &running, user, password).await.map_err(
+                    |reason| {
+                        refused(format!(
+                            "that {user} can log in afterwards can't be proved, since no log-in works now ({reason})"
+                        ))
+                    },
+                )?);
+            }
+        }
+    }
+
+    let directory = working_directory(running.pid);
+    let edit_of_file = edits(edit, &secrets, &directory).map_err(unreadable)?;
+    if edit_of_file.before == edit_of_file.after {
+        return Err(refused("the file has it already".into()));
+    }
+    // A RELOAD brings into force all that the file says and discards every SET, and taking the change back
+    // can't bring that back.
+    let before = rehearse(&candidate(access, edit, &edit_of_file.before, &running)?)
+        .await
+        .map_err(|error| rehearsal(edit, error))?;
+    let drifted = differences(&before, &running.config, &[]);
+    if !drifted.is_empty() {
+        return Err(ChangeError::Refused {
+            what: what(edit),
+            reason: format!(
+                "PgBouncer runs with other values than its file has: {}",
+                list(&drifted)
+            ),
+            hint: "write them into the file, or RELOAD in PgBouncer's console, and make a new plan"
+                .into(),
+        });
+    }
+    let rehearsed = rehearse(&candidate(access, edit, &edit_of_file.after, &running)?)
+        .await
+        .map_err(|error| rehearsal(edit, error))?;
+    if let PoolerEdit::Ini { settings, .. } = edit
+        && let Some(hidden) = settings.iter().find(|change| !rehearsed.contains_key(&change.key))
+    {
+        return Err(refused(format!(
+            "{} is one of the keys that a rehearsal has to set itself, so it can't be tried",
+            hidden.key
+        )));
+    }
+    let sha256 = sha256(&edit_of_file.after);
+    Ok(EditedFile { edit: edit_of_file, rehearsed, log_ins, sha256 })
+}
+
+/// Copies the file as it is to `directory`; an older backup of a failed attempt stays.
+pub(crate) fn back_up(
+    file: &EditedFile,
+    directory: &Path,
+    change: &str,
+) -> Result<Undo, ChangeError> {
+    let path = &file.edit.path;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    // Ids come from a plan's file: they name no other directory.
+    let id: String =
+        change.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+    let mut attempt = 1;
+    let backup = loop {
+        let backup = directory.join(format!("{id}-{attempt}-{name}"));
+        match files::back_up(path, &backup) {
+            Ok(()) => break backup,
+            Err(PgBouncerError::File { source, .. })
+                if source.kind() == std::io::ErrorKind::AlreadyExists =>
+            {
+                attempt += 1;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    };
+    if !file.log_ins.is_empty() {
+        std::fs::set_permissions(&backup, std::fs::Permissions::from_mode(0o600))
+            .map_err(|source| ChangeError::file("protecting", &backup, source))?;
+    }
+    let content = read(&backup)?;
+    if content != file.edit.before {
+        return Err(PgBouncerError::FileChanged { path: path.clone() }.into());
+    }
+    Ok(Undo::RestoreFile { path: path.clone(), backup, sha256: sha256(&content) })
+}
+
+/// Replaces the file, reloads and reads every key back. `true`: something waits for a restart of PgBouncer.
+pub(crate) async fn apply(
+    access: &PoolerAccess,
+    edit: &PoolerEdit,
+    file: &EditedFile,
+) -> Result<(bool, Vec<String>), ChangeError> {
+    files::replace(&file.edit.path, &file.edit.before, &file.edit.after)?;
+    let notes = in_force(access, edit, &file.rehearsed).await?;
+    for log_in in &file.log_ins {
+        if let Err(error) = try_log_in(log_in).await {
+            return Err(ChangeError::Verification {
+                what: format!("the log-in of {} to {}", log_in.user, log_in.database),
+                found: format!("it worked before and fails now: {error}"),
+            });
+        }
+    }
+    Ok((!notes.is_empty(), notes))
+}
+
+/// Reloads and reads back after the file was replaced already. Returns notes.
+pub(crate) async fn complete(
+    access: &PoolerAccess,
+    edit: &PoolerEdit,
+) -> Result<Vec<String>, ChangeError> {
+    let console = connect(access).await?;
+    let running = snapshot(&console, None).await?;
+    let content = read(ini_of(edit))?;
+    let rehearsed = rehearse(&Candidate {
+        binary: access.binary.clone(),
+        ini: ini_of(edit).to_path_buf(),
+        content,
+        userlist: None,
+        pid: running.pid,
+    })
+    .await?;
+    in_force(access, edit, &rehearsed).await
+}
+
+async fn in_force(
+    access: &PoolerAccess,
+    edit: &PoolerEdit,
+    rehearsed: &Config,
+) -> Result<Vec<String>, ChangeError> {
+    let console = connect(access).await?;
+    console.reload().await?;
+    let asked: &[PoolerSettingChange] = match edit {
+        PoolerEdit::Ini { settings, .. } => settings,
+        PoolerEdit::Userlist { .. } => &[],
+    };
+    let (waiting, wrong): (Vec<_>, Vec<_>) = read_back(&console, rehearsed, asked)
+        .await?
+        .into_iter()
+        .partition(|difference| difference.restart_only);
+    if !wrong.is_empty() {
+        return Err(ChangeError::Verification { what: what(edit), found: list(&wrong) });
+    }
+    Ok(waiting.iter().map(ToString::to_string).collect())
+}
+
+/// Puts the file back as its backup has it, reloads and reads back.
+pub(crate) async fn undo(
+    access: &PoolerAccess,
+    path: &Path,
+    backup: &Path,
+    sha256_of_backup: &str,
+) -> Result<(), ChangeError> {
+    let content = read(backup)?;
+    if sha256(&content) != sha256_of_backup {
+        return Err(ChangeError::Verification {
+            what: format!("the backup {}", backup.display()),
+            found: "it is not what was backed up; nothing was written".into(),
+        });
+    }
+    let now = read(path)?;
+    if now != content {
+        files::replace(path, &now, &content)?;
+    }
+    reload_restored(access).await.map_err(|error| ChangeError::Verification {
+        what: format!("putting {} in force", path.display()),
+        found: format!(
+            "the file is as it was before the change, but {error}; start PgBouncer, or RELOAD in its console"
+        ),
+    })
+}
+
+async fn reload_restored(access: &PoolerAccess) -> Result<(), ChangeError> {
+    let console = connect(access).await?;
+    console.reload().await?;
+    let running = snapshot(&console, None).await?;
+    let rehearsed = rehearse(&Candidate {
+        binary: access.binary.clone(),
+        ini: access.ini.clone(),
+        content: read(&access.ini)?,
+        userlist: None,
+        pid: running.pid,
+    })
+    .await?;
+    let wrong = read_back(&console, &rehearsed, &[]).await?;
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    Err(ChangeError::Verification { what: "PgBouncer's settings".into(), found: list(&wrong) })
+}
+
+/// How the file stands: as backed up, as the change was to write it (`expected`, a SHA-256), or neither.
+pub(crate) fn standing(
+    path: &Path,
+    backup: &Path,
+    sha256_of_backup: &str,
+    expected: Option<&str>,
+) -> Result<Standing, ChangeError> {
+    let remedy = vec![
+        format!("diff {} {}", backup.display(), path.display()),
+        format!("to restore it: cat {} > {}", backup.display(), path.display()),
+        "then RELOAD in PgBouncer's console".to_owned(),
+    ];
+    let content = match std::fs::read(path) {
+        Ok(content) => content,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(Standing::Unknown { found: format!("{} is gone", path.display()), remedy });
+        }
+        Err(error) => return Err(ChangeError::file("reading", path, error)),
+    };
+    let found = sha256(&content);
+    if found == sha256_of_backup {
+        return Ok(Standing::Before);
+    }
+    if Some(found.as_str()) == expected {
+        return Ok(Standing::After);
+    }
+    let lines = std::fs::read(backup).map(|backup| differing_lines(&backup, &content));
+    Ok(Standing::Unknown {
+        found: format!(
+            "{} is neither as it was before the change nor as the change wrote it{}; somebody else edited it",
+            path.display(),
+            lines.map(|lines| format!(" (against the backup, {lines})")).unwrap_or_default()
+        ),
+        remedy,
+    })
+}
+
+/// Which lines differ, without what they hold: it may be a secret.
+fn differing_lines(before: &[u8], now: &[u8]) -> String {
+    let split = |bytes: &[u8]| -> Vec<Vec<u8>> {
+        bytes.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect()
+    };
+    let (before, now) = (split(before), split(now));
+    let same = before.iter().zip(&now).take_while(|(a, b)| a == b).count();
+    let tail = before.iter().rev().zip(now.iter().rev()).take_while(|(a, b)| a == b).count();
+    let last = now.len().saturating_sub(tail).max(same + 1);
+    if last == same + 1 {
+        format!("line {last} differs")
+    } else {
+        format!("lines {} to {last} differ", same + 1)
+    }
+}
+
+async fn connect(access: &PoolerAccess) -> Result<Console, ChangeError> {
+    Console::connect(&access.console).await.map_err(|error| match error {
+        PgBouncerError::Unreachable { .. }
+        | PgBouncerError::LoginRefused { .. }
+        | PgBouncerError::TlsUnsupported { .. } => ChangeError::Connect(error.to_string()),
+        error => error.into(),
+    })
+}
+
+fn what(edit: &PoolerEdit) -> String {
+    match edit {
+        PoolerEdit::Ini { settings, .. } => {
+            let keys: Vec<&str> = settings.iter().map(|change| change.key.as_str()).collect();
+            format!("setting {} of PgBouncer", keys.join(", "))
+        }
+        PoolerEdit::Userlist { users, .. } => {
+            format!("replacing the secrets of {} in PgBouncer's userlist", users.join(", "))
+        }
+    }
+}
+
+/// What a person does where the file can't be edited here.
+fn by_hand(edit: &PoolerEdit) -> String {
+    match edit {
+        PoolerEdit::Ini { ini, settings } => {
+            let mut hint = format!("set by hand in [pgbouncer] of {}:", ini.display());
+            for change in settings {
+                // Writing to a String does not fail.
+                let _ = write!(hint, " {} = {};", change.key, change.to);
+            }
+            hint.push_str(" then RELOAD in PgBouncer's console");
+            hint
+        }
+        PoolerEdit::Userlist { userlist, users, .. } => format!(
+            "replace by hand in {} the secrets of {} by pg_authid.rolpassword, then RELOAD in PgBouncer's console",
+            userlist.display(),
+            users.join(", ")
+        ),
+    }
+}
+
+fn ini_of(edit: &PoolerEdit) -> &Path {
+    match edit {
+        PoolerEdit::Ini { ini, .. } | PoolerEdit::Userlist { ini, .. } => ini,
+    }
+}
+
+fn same_file(a: &Path, b: &Path) -> bool {
+    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+}
+
+/// The file that the edit is of; a userlist has to be the one in use.
+fn edited_file<'a>(
+    edit: &'a PoolerEdit,
+    running: &PoolerSnapshot,
+) -> Result<&'a Path, ChangeError> {
+    match edit {
+        PoolerEdit::Ini { ini, .. } => Ok(ini),
+        PoolerEdit::Userlist { userlist, .. } => {
+            let used = running.text("auth_file").unwrap_or_default();
+            if same_file(&working_directory(running.pid).join(used), userlist) {
+                return Ok(userlist);
+            }
+            Err(ChangeError::Stale {
+                what: "PgBouncer's auth_file".into(),
+                expected: userlist.display().to_string(),
+                found: used.to_owned(),
+            })
+        }
+    }
+}
+
+/// Whether the file can be replaced with its owner kept.
+fn replaceable(file: &Path) -> Result<(), String> {
+    let target: PathBuf =
+        file.canonicalize().map_err(|error| format!("{}: {error}", file.display()))?;
+    let directory = target.parent().unwrap_or(Path::new("/"));
+    may(directory, AccessFlags::W_OK)
+        .map_err(|error| format!("no file can be written in {}: {error}", directory.display()))?;
+    let owner =
+        std::fs::metadata(&target).map_err(|error| format!("{}: {error}", target.display()))?.uid();
+    let own = geteuid();
+    if own.is_root() || own.as_raw() == owner {
+        return Ok(());
+    }
+    Err(format!(
+        "{} belongs to another user, whom only root could keep as its owner",
+        file.display()
+    ))
+}
+
+/// Whether the values in force are those that the plan was made from.
+fn current(running: &PoolerSnapshot, settings: &[PoolerSettingChange]) -> Result<(), ChangeError> {
+    for change in settings {
+        let found = running.text(&change.key);
+        if found != Some(change.from.as_str()) {
+            return Err(ChangeError::Stale {
+                what: format!("{} of PgBouncer", change.key),
+                expected: change.from.clone(),
+                found: found.unwrap_or("no such key").to_owned(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// `pg_authid.rolpassword` of the users that have one.
+async fn server_secrets(
+    client: &Client,
+    server: &Server,
+    users: &[String],
+) -> Result<BTreeMap<String, Secret>, ChangeError> {
+    let rows = catalog::rows(
+        client,
+        "reading the server's SCRAM secrets",
+        "SELECT rolname::pg_catalog.text AS name, rolpassword AS secret FROM pg_catalog.pg_authid
+         WHERE rolname = ANY ($1) AND rolpassword IS NOT NULL /* pgassay */",
+        &[&users],
+    )
+    .await
+    .map_err(|error| match error.sqlstate() {
+        Some("42501") => ChangeError::MissingPrivilege {
+            what: "reading the SCRAM secrets that the server holds (pg_authid)".into(),
+            grant: format!(
+                "GRANT SELECT ON pg_catalog.pg_authid TO {} -- or connect as a superuser",
+                pgassay_sql::quote_identifier(&server.user)
+            ),
+        },
+        _ => error,
+    })?;
+    rows.iter()
+        .map(|row| Ok((column(row, "name")?, Secret::new(column::<String>(row, "secret")?))))
+        .collect()
+}
+
+/// A log-in through PgBouncer that works: to a database of the user's pools, else to any.
+async fn working_log_in(
+    access: &PoolerAccess,
+    running: &PoolerSnapshot,
+    user: &str,
+    password: Secret,
+) -> Result<ConnectionSettings, String> {
+    let pools = running.pools.iter().filter(|pool| pool.user == user).map(|pool| &pool.database);
+    let mut databases: Vec<&String> =
+        pools.chain(running.databases.iter().map(|d| &d.name)).collect();
+    let mut seen = std::collections::BTreeSet::new();
+    databases.retain(|name| seen.insert(*name));
+    let mut reason = "PgBouncer has no database".to_owned();
+    for database in databases.into_iter().take(LOG_IN_ATTEMPTS) {
+        let log_in = ConnectionSettings {
+            user: user.to_owned(),
+            password: Some(password.clone()),
+            database: database.clone(),
+            ..access.console.clone()
+        };
+        match try_log_in(&log_in).await {
+            Ok(()) => return Ok(log_in),
+            Err(error) => reason = format!("to {database}: {error}"),
+        }
+    }
+    Err(reason)
+}
+
+/// Logs in through PgBouncer and out again; PgBouncer answers once it has a server connection of the pool.
+async fn try_log_in(log_in: &ConnectionSettings) -> Result<(), PgBouncerError> {
+    // The console's way of connecting is that of any database of PgBouncer.
+    Console::connect(log_in).await.map(drop)
+}
+
+fn candidate(
+    access: &PoolerAccess,
+    edit: &PoolerEdit,
+    content: &[u8],
+    running: &PoolerSnapshot,
+) -> Result<Candidate, ChangeError> {
+    let (content, userlist) = match edit {
+        PoolerEdit::Ini { .. } => (content.to_vec(), None),
+        PoolerEdit::Userlist { userlist, .. } => {
+            (read(&access.ini)?, Some(Userlist::parse(content, userlist)?))
+        }
+    };
+    Ok(Candidate {
+        binary: access.binary.clone(),
+        ini: access.ini.clone(),
+        content,
+        userlist,
+        pid: running.pid,
+    })
+}
+
+/// A throw-away PgBouncer that refuses the files speaks against the change; one that can't be started does not.
+fn rehearsal(edit: &PoolerEdit, error: PgBouncerError) -> ChangeError {
+    match error {
+        PgBouncerError::RehearsalFailed(reason) => ChangeError::Refused {
+            what: what(edit),
+            reason: format!("a throw-away PgBouncer does not take the files: {reason}"),
+            hint: "leave this change out, or repair the file it names".into(),
+        },
+        error => error.into(),
+    }
+}
+
+fn unreadable(error: PgBouncerError) -> ChangeError {
+    match &error {
+        PgBouncerError::File { path, source, .. }
+            if source.kind() == std::io::ErrorKind::PermissionDenied =>
+        {
+            ChangeError::MissingPrivilege {
+                what: error.to_string(),
+                grant: format!("pgassay as root or as the owner of {}", path.display()),
+            }
+        }
+        PgBouncerError::NotEditable { what, reason, .. } => ChangeError::Refused {
+            what: what.clone(),
+            reason: reason.clone(),
+            hint: "leave this change out".into(),
+        },
+        _ => error.into(),
+    }
+}
+
+fn list(differences: &[pgassay_pgbouncer::Difference]) -> String {
+    let texts: Vec<String> = differences.iter().map(ToString::to_string).collect();
+    texts.join(", ")
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, ChangeError> {
+    std::fs::read(path).map_err(|source| ChangeError::file("reading", path, source))
+}
+
+fn sha256(content: &[u8]) -> String {
+    Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect()
+}
