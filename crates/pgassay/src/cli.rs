@@ -35,6 +35,9 @@ pub struct Common {
     /// Directory of the journal, backups and history
     #[arg(long, global = true, value_name = "DIR", env = "PGASSAY_STATE")]
     pub state: Option<PathBuf>,
+    /// Settings file (TOML): keys are flags' names, a command's own in a table of its name
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// Directory of PostgreSQL's programs [default: found on PATH and in the usual places]
     #[arg(long, global = true, value_name = "DIR")]
     pub postgres_bin: Option<PathBuf>,
@@ -147,9 +150,9 @@ pub struct Drive {
     /// Open loop with R requests per second, latency counted from the intended start
     #[arg(long, value_name = "R")]
     pub rate: Option<f64>,
-    /// How long to measure
-    #[arg(long, value_parser = parse_duration, default_value = "30s")]
-    pub duration: Duration,
+    /// How long to measure [default: 30s; `verify`: as long as before]
+    #[arg(long, value_parser = parse_duration)]
+    pub duration: Option<Duration>,
     /// Load that is driven first and not counted
     #[arg(long, value_parser = parse_duration, default_value = "2s")]
     pub warmup: Duration,
@@ -258,6 +261,12 @@ pub struct Verify {
     /// Workload [default: the run's own]
     #[arg(long, value_name = "W")]
     pub workload: Option<PathBuf>,
+    /// A target on the response time
+    #[arg(long, value_name = "T", default_value = "p95<100ms")]
+    pub target: String,
+    /// A gain to reach: the interval's near end of the change in mean latency
+    #[arg(long, value_name = "SHARE", default_value = "0%")]
+    pub gain: String,
     /// How to drive it.
     #[command(flatten)]
     pub drive: Drive,

@@ -8,7 +8,7 @@ use crate::measure::{self, Options};
 use crate::optimize::{self, Request};
 use crate::progress::Progress;
 use crate::target::Target;
-use crate::{Answer, demo, planning};
+use crate::{Answer, advising, demo, outcome, planning};
 use jiff::Timestamp;
 use pgassay_judge::{Design, Margins};
 use pgassay_load::LoadMode;
@@ -24,6 +24,11 @@ use pgassay_postgres::Session;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long to measure, and with how many clients, where nothing is said.
+const DEFAULT_DURATION: Duration = Duration::from_secs(30);
+const DEFAULT_CLIENTS: u32 = 8;
 
 /// Runs the command of `cli`.
 pub async fn run(cli: &Cli, interrupt: &Interrupt, progress: &Progress, color: bool) -> Result<Answer, Failure> {
@@ -32,7 +37,7 @@ pub async fn run(cli: &Cli, interrupt: &Interrupt, progress: &Progress, color: b
         Command::Demo(arguments) => context.demo(arguments).await,
         Command::Capture(arguments) => context.capture(arguments).await,
         Command::Measure(arguments) => context.measure(arguments).await,
-        Command::Advise(arguments) => context.advise(arguments).await,
+        Command::Advise(arguments) => advising::advise(&context, arguments).await,
         Command::Plan(arguments) => context.plan(arguments).await,
         Command::Apply(arguments) => context.apply(arguments).await,
         Command::Verify(arguments) => context.verify(arguments).await,
@@ -44,16 +49,23 @@ pub async fn run(cli: &Cli, interrupt: &Interrupt, progress: &Progress, color: b
     }
 }
 
-struct Context<'a> {
+/// What every command gets.
+pub struct Context<'a> {
     common: &'a cli::Common,
-    interrupt: &'a Interrupt,
+    /// Set by Ctrl-C.
+    pub interrupt: &'a Interrupt,
     progress: &'a Progress,
     color: bool,
 }
 
 impl Context<'_> {
-    fn target(&self, dsn: &str) -> Result<Target, Failure> {
-        Target::resolve(dsn, self.common, self.interrupt, self.progress)
+    /// What `dsn` and the common flags point at; says first which runs were cut off.
+    pub fn target(&self, dsn: &str) -> Result<Target, Failure> {
+        let target = Target::resolve(dsn, self.common, self.interrupt, self.progress)?;
+        for warning in changing::cut_off(&target.state) {
+            self.progress.say(format!("warning: {warning}"));
+        }
+        Ok(target)
     }
 
     async fn demo(&self, arguments: &cli::Demo) -> Result<Answer, Failure> {
@@ -102,6 +114,7 @@ impl Context<'_> {
         let session = target.observe().await?;
         let snapshot = target.snapshot(&session).await?;
         let workload = self.workload(Some(&arguments.workload), &session, &snapshot).await?;
+        self.may_write(&workload)?;
         let console = target.console().await?;
         let options = self.drive_options(&arguments.drive, &snapshot);
         self.progress.step("measuring");
@@ -114,20 +127,31 @@ impl Context<'_> {
         Ok(Answer { text, json: to_json(&measurement)?, yes: true })
     }
 
+    /// Refuses a workload that writes, unless that was asked for.
+    fn may_write(&self, workload: &Workload) -> Result<(), Failure> {
+        if workload.statements.iter().any(|statement| statement.writes) && !self.common.yes {
+            return Err(Failure::input(
+                "the workload writes, and measuring runs it: rows would be changed in this database",
+                "leave the writing statements out of the workload, point at a copy, or say --yes",
+            ));
+        }
+        Ok(())
+    }
+
     fn drive_options(&self, drive: &cli::Drive, snapshot: &Snapshot) -> Options {
         Options {
-            mode: drive_mode(drive).unwrap_or(LoadMode::Closed { clients: 8 }),
+            mode: drive_mode(drive).unwrap_or(LoadMode::Closed { clients: DEFAULT_CLIENTS }),
             connect: connect(drive.connect),
-            duration: drive.duration,
+            duration: drive.duration.unwrap_or(DEFAULT_DURATION),
             warmup: drive.warmup,
-            block: measure::block_length(drive.duration),
+            block: measure::block_length(drive.duration.unwrap_or(DEFAULT_DURATION)),
             seed: drive.seed,
             postmaster: snapshot.host.as_ref().and_then(|host| host.postmaster_pid),
         }
     }
 
     /// The workload asked for, or what pg_stat_statements has seen.
-    async fn workload(
+    pub async fn workload(
         &self,
         path: Option<&PathBuf>,
         session: &Session,
@@ -152,80 +176,6 @@ impl Context<'_> {
         Ok(workload)
     }
 
-    async fn advise(&self, arguments: &cli::Advise) -> Result<Answer, Failure> {
-        let target = self.target(&arguments.dsn)?;
-        let session = target.observe().await?;
-        let snapshot = target.snapshot(&session).await?;
-        let workload = match &arguments.sql {
-            Some(sql) => {
-                let mut workload = single(sql)?;
-                pgassay_workload::fill_parameters(&mut workload, &session, &snapshot, 42)
-                    .await
-                    .map_err(|error| Failure::input(chain(&error), "write the statement with its values"))?;
-                workload
-            }
-            None => self.workload(arguments.workload.as_ref(), &session, &snapshot).await?,
-        };
-        let runtime = tokio::runtime::Handle::current();
-        let interrupt = self.interrupt.clone();
-        let budgets: Vec<Option<Bytes>> = if arguments.budget.is_empty() {
-            vec![None]
-        } else {
-            arguments.budget.iter().copied().map(Some).collect()
-        };
-        let (max_width, time_limit) = (arguments.max_width, arguments.time_limit);
-        let advices = tokio::task::spawn_blocking(move || {
-            let mut what_if = pgassay_postgres::what_if(runtime, session, &snapshot);
-            budgets
-                .into_iter()
-                .map(|budget| {
-                    let options = pgassay_advise::index::IndexOptions { budget, max_width, time_limit, seed: 42 };
-                    let began = std::time::Instant::now();
-                    let advice =
-                        pgassay_advise::index::advise(&snapshot, &workload, what_if.as_mut(), &options, &interrupt);
-                    (budget, began.elapsed().as_secs_f64(), advice)
-                })
-                .collect::<Vec<_>>()
-        })
-        .await
-        .map_err(|error| Failure::new(Exit::Unreachable, format!("advising stopped: {error}"), "report this with the workload"))?;
-        let mut text = String::new();
-        let mut documents = Vec::new();
-        for (budget, elapsed_s, advice) in &advices {
-            if !arguments.ddl {
-                text.push_str(&format!(
-                    "engine {}, {} what-if calls; workload cost {:.1} → {:.1} (estimates of the {})\n",
-                    advice.engine, advice.what_if_calls, advice.cost_before, advice.cost_after,
-                    if advice.engine == "rule" { "rule from statistics" } else { "planner" },
-                ));
-            }
-            for index in &advice.indexes {
-                text.push_str(&format!("{};\n", index.ddl));
-                if !arguments.ddl {
-                    text.push_str(&format!(
-                        "  -- about {}, saves {:.1} % of the workload's cost; for {}\n",
-                        index.size, index.benefit * 100.0, index.statements.join(", ")
-                    ));
-                }
-            }
-            if !arguments.ddl {
-                for rejected in &advice.rejected {
-                    text.push_str(&format!("not proposed: {} ({})\n", rejected.what, rejected.why));
-                }
-            }
-            documents.push(advice_document(*budget, *elapsed_s, advice));
-        }
-        let document = match documents.len() {
-            1 => documents.remove(0),
-            _ => serde_json::json!({
-                "schema": "pgassay/advice/1",
-                "generated_at": Timestamp::now().to_string(),
-                "advices": documents,
-            }),
-        };
-        Ok(Answer { text, json: document.to_string(), yes: true })
-    }
-
     async fn plan(&self, arguments: &cli::PlanArgs) -> Result<Answer, Failure> {
         let target = self.target(&arguments.dsn)?;
         let session = target.observe().await?;
@@ -233,8 +183,10 @@ impl Context<'_> {
         let workload = self.workload(arguments.workload.as_ref(), &session, &snapshot).await?;
         let measurement: Option<Measurement> =
             arguments.measurement.as_deref().map(read_json).transpose()?;
-        let plan =
+        let mut plan =
             planning::plan(&target, &snapshot, &workload, measurement.as_ref(), None, arguments.budget).await?;
+        plan.workload = Some(workload.clone());
+        plan.measurement = measurement;
         let json = to_json(&plan)?;
         write_file(&arguments.output, &json)?;
         let mut text = with_skipped(pgassay_report::plan_terminal(&plan, self.color), &workload);
@@ -262,7 +214,7 @@ impl Context<'_> {
         let run = Changing::apply_all(&target, &plan, arguments.dry_run).await?;
         let mut text = String::new();
         for change in &run.changes {
-            text.push_str(&format!("{} {:?}: {} ({})\n", change.id, change.state, change.title, change.reason));
+            text.push_str(&format!("{}: {} ({})\n", change.id, change.title, change.reason));
         }
         if !run.run.is_empty() {
             text.push_str(&format!("Run {}\n", run.run));
@@ -278,34 +230,41 @@ impl Context<'_> {
 
     async fn verify(&self, arguments: &cli::Verify) -> Result<Answer, Failure> {
         let target = self.target(&arguments.dsn)?;
-        let mut run = changing::load_run(&target.state, &arguments.run)?;
-        let before = run.before.clone().ok_or_else(|| {
+        let run = changing::load_run(&target.state, &arguments.run)?;
+        let before = run.before.clone().or_else(|| run.plan.as_ref()?.measurement.clone()).ok_or_else(|| {
             Failure::input(
                 format!("run {} has no measurement from before it", run.run),
-                "only runs of `optimize` and `demo` can be verified; use `measure` and `compare` for others",
+                "plan with `--measurement FILE` (from `pgassay measure -o FILE`), or use `measure` and `compare`",
             )
         })?;
         let session = target.observe().await?;
         let snapshot = target.snapshot(&session).await?;
         let console = target.console().await?;
-        let workload = self.workload(arguments.workload.as_ref(), &session, &snapshot).await?;
-        let mut options = self.drive_options(&arguments.drive, &snapshot);
-        options.connect = before.mode.connect;
-        options.mode = match (drive_mode(&arguments.drive), before.mode.rate, before.mode.clients) {
-            (Some(mode), ..) => mode,
-            (None, Some(rate), clients) => LoadMode::Open { rate, clients: clients.unwrap_or(64) },
-            (None, None, clients) => LoadMode::Closed { clients: clients.unwrap_or(8) },
+        let stored = run.plan.as_ref().and_then(|plan| plan.workload.clone());
+        let workload = match (&arguments.workload, stored) {
+            (None, Some(workload)) => workload,
+            (path, _) => self.workload(path.as_ref(), &session, &snapshot).await?,
+        };
+        self.may_write(&workload)?;
+        let duration = arguments.drive.duration.unwrap_or(Duration::from_secs_f64(before.duration_s.max(1.0)));
+        let options = Options {
+            connect: before.mode.connect,
+            mode: match (drive_mode(&arguments.drive), before.mode.rate, before.mode.clients) {
+                (Some(mode), ..) => mode,
+                (None, Some(rate), clients) => LoadMode::Open { rate, clients: clients.unwrap_or(optimize::OPEN_LOOP_CLIENTS) },
+                (None, None, clients) => LoadMode::Closed { clients: clients.unwrap_or(DEFAULT_CLIENTS) },
+            },
+            duration,
+            block: measure::block_length(duration),
+            ..self.drive_options(&arguments.drive, &snapshot)
         };
         self.progress.step("measuring again");
         let after = measure::measure(&target, Some(&session), console.as_ref(), &workload, &options).await?;
-        run.comparison = pgassay_judge::compare_measurements(
-            &before, &after, Design::BeforeAfter, &Margins::default(), optimize::CONFIDENCE,
-        );
-        let (verdict, reason) = pgassay_judge::overall(&run.comparison, &Margins::default());
-        run.headline = format!("Verified again: {verdict}: {reason}");
-        run.after = Some(after);
-        run.generated_at = Timestamp::now();
-        let yes = verdict != Verdict::Regressed;
+        let goal = Goal::parse(&arguments.target, &arguments.gain)?;
+        let run = outcome::verified(&session, console.as_ref(), run, before, after, &goal).await?;
+        changing::store(&target.state, &run)?;
+        let yes = !run.comparison.iter().any(|entry| entry.metric == "latency_mean_ms" && entry.verdict == Verdict::Regressed)
+            && run.targets.iter().all(|target| target.met);
         Ok(self.run_answer(&run, None, yes))
     }
 
@@ -338,17 +297,12 @@ impl Context<'_> {
         let snapshot = target.snapshot(&session).await?;
         let workload = self.workload(arguments.workload.as_ref(), &session, &snapshot).await?;
         drop(session);
-        if workload.statements.iter().any(|statement| statement.writes) && !self.common.yes {
-            return Err(Failure::input(
-                "the workload writes, and measuring runs it: rows would be changed in this database",
-                "leave the writing statements out of the workload, point at a copy, or say --yes",
-            ));
-        }
+        self.may_write(&workload)?;
         let request = Request {
             goal,
             mode: drive_mode(&arguments.drive),
             connect: connect(arguments.drive.connect),
-            duration: arguments.drive.duration,
+            duration: arguments.drive.duration.unwrap_or(DEFAULT_DURATION),
             warmup: arguments.drive.warmup,
             seed: arguments.drive.seed,
             keep_inconclusive: arguments.keep_inconclusive,
@@ -416,67 +370,6 @@ async fn capture(session: &Session, snapshot: &Snapshot, limit: usize) -> Result
         .map_err(|error| Failure::new(Exit::Missing, chain(&error), "pass a workload directory instead"))
 }
 
-fn single(sql: &str) -> Result<Workload, Failure> {
-    pgassay_sql::single_statement(sql).map_err(|error| {
-        Failure::input(chain(&error), "give exactly one SQL statement")
-    })?;
-    Ok(Workload {
-        schema: workload::SCHEMA.to_owned(),
-        generated_at: Timestamp::now(),
-        source: "command line".into(),
-        statements: vec![WorkloadStatement {
-            id: "statement".into(),
-            sql: sql.to_owned(),
-            weight: 1.0,
-            writes: false,
-            parameters: Vec::new(),
-            parameter_source: String::new(),
-            queryid: None,
-        }],
-        skipped: Vec::new(),
-    })
-}
-
-fn advice_document(
-    budget: Option<Bytes>,
-    elapsed_s: f64,
-    advice: &pgassay_advise::index::IndexAdvice,
-) -> serde_json::Value {
-    let indexes: Vec<serde_json::Value> = advice
-        .indexes
-        .iter()
-        .map(|index| {
-            serde_json::json!({
-                "ddl": index.ddl,
-                "relation": index.definition.relation.to_string(),
-                "method": index.definition.method,
-                "size_bytes": index.size,
-                "benefit": index.benefit,
-                "write_cost": index.write_cost,
-                "statements": index.statements,
-            })
-        })
-        .collect();
-    serde_json::json!({
-        "schema": "pgassay/advice/1",
-        "generated_at": Timestamp::now().to_string(),
-        "engine": advice.engine,
-        "elapsed_s": elapsed_s,
-        "what_if_calls": advice.what_if_calls,
-        "cost_before": advice.cost_before,
-        "cost_after": advice.cost_after,
-        "budget_bytes": budget,
-        "size_bytes": advice.indexes.iter().map(|index| index.size.0).sum::<u64>(),
-        "indexes": indexes,
-        "drops": [],
-        "statistics": [],
-        "rewrites": [],
-        "rejected": advice.rejected,
-        "skipped": advice.skipped,
-        "frontier": [],
-    })
-}
-
 fn with_skipped(mut text: String, workload: &Workload) -> String {
     for skipped in &workload.skipped {
         text.push_str(&format!("skipped: {} ({})\n", one_line(&skipped.statement), skipped.reason));
@@ -500,7 +393,7 @@ fn connect(argument: ConnectArg) -> Connect {
 fn drive_mode(drive: &cli::Drive) -> Option<LoadMode> {
     match (drive.clients, drive.rate) {
         (Some(clients), _) => Some(LoadMode::Closed { clients }),
-        (None, Some(rate)) => Some(LoadMode::Open { rate, clients: 64 }),
+        (None, Some(rate)) => Some(LoadMode::Open { rate, clients: optimize::OPEN_LOOP_CLIENTS }),
         (None, None) => None,
     }
 }

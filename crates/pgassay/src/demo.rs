@@ -49,7 +49,8 @@ pub async fn demo(
     let settings = scenario.server_settings();
     let directory = arguments.keep.then(|| std::env::temp_dir().join(format!("pgassay-demo-{}", std::process::id())));
     let server = blocking(move || {
-        Postgres::start(PostgresOptions { bin_dir: bin, settings, durable: true, directory, ..PostgresOptions::default() })
+        let stop_with_process = directory.is_none();
+        Postgres::start(PostgresOptions { bin_dir: bin, settings, durable: true, directory, stop_with_process })
     })
     .await?;
     progress.step("loading the data");

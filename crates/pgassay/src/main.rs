@@ -2,9 +2,11 @@
 //!
 //! Owns composition only: every stage of the pipeline lives in a crate of its own.
 
+mod advising;
 mod changing;
 mod cli;
 mod commands;
+mod config;
 mod demo;
 mod failure;
 mod goal;
@@ -15,6 +17,7 @@ mod planning;
 mod progress;
 mod scenario;
 mod target;
+mod validation;
 
 use clap::Parser;
 use failure::{Exit, Failure};
@@ -33,11 +36,16 @@ pub struct Answer {
 }
 
 fn main() -> ExitCode {
-    let cli = match cli::Cli::try_parse() {
+    let wants_json = std::env::args().any(|argument| argument == "--json");
+    let arguments = match config::with_settings(std::env::args_os().collect()) {
+        Ok(arguments) => arguments,
+        Err(failure) => return fail(&failure, wants_json),
+    };
+    let cli = match cli::Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
             let wanted = !error.use_stderr();
-            if std::env::args().any(|argument| argument == "--json") && !wanted {
+            if wants_json && !wanted {
                 let words = error.to_string();
                 let message = words.lines().next().unwrap_or_default().trim_start_matches("error: ");
                 print_line(&Failure::input(message, "pgassay --help lists commands and flags").to_json());
@@ -82,20 +90,23 @@ fn main() -> ExitCode {
             print_line(if cli.common.json { &answer.json } else { &answer.text });
             ExitCode::from(if answer.yes { 0 } else { Exit::No as u8 })
         }
-        Err(failure) => {
-            if cli.common.json {
-                print_line(&failure.to_json());
-            } else {
-                eprintln!("error: {}", failure.message);
-                if !failure.hint.is_empty() {
-                    eprintln!("hint: {}", failure.hint);
-                }
-            }
-            ExitCode::from(failure.exit as u8)
-        }
+        Err(failure) => fail(&failure, cli.common.json),
     };
     runtime.shutdown_background();
     code
+}
+
+/// Tells a failure, as text or as the error document, and ends with its exit status.
+fn fail(failure: &Failure, json: bool) -> ExitCode {
+    if json {
+        print_line(&failure.to_json());
+    } else {
+        eprintln!("error: {}", failure.message);
+        if !failure.hint.is_empty() {
+            eprintln!("hint: {}", failure.hint);
+        }
+    }
+    ExitCode::from(failure.exit as u8)
 }
 
 fn print_line(text: &str) {

@@ -1,11 +1,12 @@
 //! The whole job: measure, plan, apply group by group, measure again, keep what helped, roll back the rest, report.
 
+use crate::changing::{Access, Changing, Tried};
 use crate::failure::{Exit, Failure};
 use crate::goal::Goal;
 use crate::measure::{self, Options};
 use crate::outcome;
 use crate::target::Target;
-use crate::changing::Changing;
+use crate::validation;
 use jiff::Timestamp;
 use pgassay_judge::{Design, Margins};
 use pgassay_load::LoadMode;
@@ -42,9 +43,12 @@ pub struct Request {
 
 /// Open-loop rate as a share of the closed-loop capacity: in the middle of the 50–70 % of the measurement protocol.
 const SHARE_OF_CAPACITY: f64 = 0.6;
-/// Clients that find the capacity, and the most in flight in an open loop.
+/// Clients that find the capacity.
 const CAPACITY_CLIENTS: u32 = 8;
-const OPEN_LOOP_CLIENTS: u32 = 64;
+/// The most requests in flight in an open loop.
+pub const OPEN_LOOP_CLIENTS: u32 = 32;
+/// Why a change that waits for a restart is not tried.
+const NEEDS_RESTART: &str = "comes into force only by a restart, which pgassay never does; apply it yourself in a maintenance window and measure again";
 /// Confidence of every interval.
 pub const CONFIDENCE: f64 = 0.95;
 
@@ -94,7 +98,7 @@ pub async fn optimize(
         console: console.as_ref(),
         workload,
         options: Options {
-            mode: LoadMode::Closed { clients: CAPACITY_CLIENTS },
+            mode: LoadMode::Closed { clients: clients(target, snapshot, request.connect, CAPACITY_CLIENTS) },
             connect: request.connect,
             duration: request.duration,
             warmup: request.warmup,
@@ -109,7 +113,7 @@ pub async fn optimize(
         Some(mode) => mode.clone(),
         None => LoadMode::Open {
             rate: (capacity_before.throughput * SHARE_OF_CAPACITY).max(1.0),
-            clients: OPEN_LOOP_CLIENTS,
+            clients: clients(target, snapshot, request.connect, OPEN_LOOP_CLIENTS),
         },
     };
     target.progress.step(format!("measuring the response time before any change ({})", describe(&bench.options.mode)));
@@ -148,7 +152,8 @@ pub async fn optimize(
         return Ok(run);
     }
 
-    let mut changing = Changing::begin(target, &plan).await?;
+    let access = Access::open(target).await?;
+    let mut changing = Changing::begin(target, &access, &plan).await?;
     let carried = carry_out(&bench, &mut changing, &plan, before.clone(), request).await;
     let (outcomes, last) = match carried {
         Ok(done) => done,
@@ -173,9 +178,9 @@ pub async fn optimize(
     if kept {
         replace_throughput(&mut comparison, &capacity_before, &capacity_after);
     }
-    let checks = outcome::validation(target, &session, console.as_ref(), &before, &after, &outcomes, &plan, &request.goal).await?;
+    let checks = validation::validate(&session, console.as_ref(), &after, &outcomes, &plan, &request.goal).await?;
     let backups = changing.backups();
-    let mut run = Run {
+    let run = Run {
         schema: run::SCHEMA.to_owned(),
         generated_at: Timestamp::now(),
         run: changing.run().to_owned(),
@@ -195,7 +200,7 @@ pub async fn optimize(
         backups,
         notes,
     };
-    changing.finish(&mut run).await?;
+    changing.finish(&run).await?;
     Ok(run)
 }
 
@@ -231,11 +236,18 @@ async fn carry_out(
         let mut applied = Vec::new();
         for change in members {
             if change.needs_restart {
-                outcomes.push(outcome::skipped(change, "comes into force only by a restart, which pgassay never does; apply it yourself in a maintenance window and run `pgassay verify`"));
+                changing.skip(change, NEEDS_RESTART)?;
+                outcomes.push(outcome::skipped(change, NEEDS_RESTART));
                 continue;
             }
             bench.target.progress.step(format!("applying {}: {}", change.id, change.title));
-            applied.push((change, changing.apply(change).await?));
+            match changing.apply(change).await? {
+                Tried::Applied { elapsed_s, .. } => applied.push((change, elapsed_s)),
+                Tried::Refused(reason) => {
+                    bench.target.progress.say(format!("{} was not applied: {reason}", change.id));
+                    outcomes.push(outcome::skipped(change, &format!("refused before anything was touched: {reason}")));
+                }
+            }
         }
         if applied.is_empty() {
             continue;
@@ -252,7 +264,7 @@ async fn carry_out(
         for (change, elapsed) in applied {
             let judged = outcome::judge_member(change, &comparison, &after, verdict, &reason, keep_group);
             if judged.keep {
-                changing.keep(change).await?;
+                changing.keep(change, &judged.reason)?;
             } else {
                 all_kept = false;
                 bench.target.progress.step(format!("rolling back {}: {}", change.id, change.title));
@@ -268,6 +280,21 @@ async fn carry_out(
         }
     }
     Ok((outcomes, baseline))
+}
+
+/// Clients to drive: where they keep their connections, no more than a pool in session mode has servers for,
+/// since the others would only wait until PgBouncer turns them away.
+fn clients(target: &Target, snapshot: &Snapshot, connect: Connect, wanted: u32) -> u32 {
+    let Some(pooler) = &snapshot.pooler else { return wanted };
+    if connect == Connect::PerRequest || pooler.text("pool_mode") != Some("session") {
+        return wanted;
+    }
+    pooler
+        .databases
+        .iter()
+        .find(|database| database.name == target.application.database)
+        .and_then(|database| u32::try_from(database.pool_size).ok())
+        .map_or(wanted, |servers| wanted.min(servers).max(1))
 }
 
 /// Groups in the order of the plan.

@@ -2,10 +2,13 @@
 
 use crate::failure::Failure;
 use crate::goal::Goal;
-use crate::optimize::Request;
+use crate::commands::in_force;
+use crate::optimize::{CONFIDENCE, Request};
 use crate::target::Target;
+use crate::validation;
 use jiff::Timestamp;
-use pgassay_model::change::{Change, PoolerEdit};
+use pgassay_model::change::Change;
+use pgassay_judge::{Design, Margins};
 use pgassay_model::comparison::{Comparison, Verdict};
 use pgassay_model::measurement::Measurement;
 use pgassay_model::plan::{Plan, PlannedChange, Risk, RiskLevel};
@@ -202,7 +205,6 @@ pub fn untouched(
     request: &Request,
     notes: Vec<String>,
 ) -> Result<Run, Failure> {
-    let pool = pool_efficiency(&before);
     Ok(Run {
         schema: run::SCHEMA.to_owned(),
         generated_at: Timestamp::now(),
@@ -216,8 +218,8 @@ pub fn untouched(
         targets: request.goal.outcomes(&before.latency_ms, &[]),
         risk: risk(&plan, &[]),
         checks: vec![
-            response_time(&before, &request.goal),
-            pool,
+            validation::response_time(&before, &request.goal),
+            validation::pool_efficiency(&before),
             ValidationTest { id: "index_effectiveness".into(), passed: None, detail: "no index was created".into() },
             ValidationTest { id: "settings_applied".into(), passed: None, detail: "no setting was changed".into() },
         ],
@@ -230,122 +232,38 @@ pub fn untouched(
     })
 }
 
-fn response_time(after: &Measurement, goal: &Goal) -> ValidationTest {
-    let outcomes = goal.outcomes(&after.latency_ms, &[]);
-    let first = outcomes.first();
-    ValidationTest {
-        id: "response_time".into(),
-        passed: first.map(|outcome| outcome.met),
-        detail: first.map_or_else(String::new, |outcome| format!("target {}: {}", outcome.target, outcome.value)),
-    }
-}
-
-/// Least pool efficiency that is called good (design of the pool metrics: target above 0.75).
-const GOOD_POOL_EFFICIENCY: f64 = 0.75;
-
-fn pool_efficiency(after: &Measurement) -> ValidationTest {
-    match &after.pool {
-        None => ValidationTest {
-            id: "pool_efficiency".into(),
-            passed: None,
-            detail: "no PgBouncer console was given".into(),
-        },
-        Some(pool) => ValidationTest {
-            id: "pool_efficiency".into(),
-            passed: Some(pool.efficiency() >= GOOD_POOL_EFFICIENCY),
-            detail: format!(
-                "{:.1} % (1 − Δwait ÷ Δxact_time), target {:.0} %; {:.2} servers busy on average, at most {} clients waiting",
-                pool.efficiency() * 100.0, GOOD_POOL_EFFICIENCY * 100.0, pool.busy_servers(), pool.max_waiting
-            ),
-        },
-    }
-}
-
-/// The four validation tests of every run, on what is in force now.
-#[expect(clippy::too_many_arguments, reason = "each is one fact that a test rests on")]
-pub async fn validation(
-    _target: &Target,
+/// A run measured again: `before` against `after`, with what is in force now.
+pub async fn verified(
     session: &Session,
     console: Option<&Console>,
-    before: &Measurement,
-    after: &Measurement,
-    changes: &[ChangeOutcome],
-    plan: &Plan,
+    run: Run,
+    before: Measurement,
+    after: Measurement,
     goal: &Goal,
-) -> Result<Vec<ValidationTest>, Failure> {
-    let kept = |planned: &&PlannedChange| {
-        changes.iter().any(|change| change.id == planned.id && change.state == ChangeState::Kept)
-    };
-    let (mut used, mut unused) = (Vec::new(), Vec::new());
-    let (mut in_force, mut not_in_force) = (Vec::new(), Vec::new());
-    for planned in plan.changes.iter().filter(kept) {
-        match &planned.change {
-            Change::CreateIndex { definition, .. } => {
-                let name = format!("{}.{}", definition.relation.schema, definition.name);
-                match after.index_scans.get(&name) {
-                    Some(scans) if *scans > 0 => {
-                        used.push(format!("{name}: {scans} scans, for {}", planned.statements.join(", ")));
-                    }
-                    _ => unused.push(name),
-                }
-            }
-            Change::SetParameter { name, to, .. } => {
-                let value: String = session
-                    .client()
-                    .query_one("SELECT pg_catalog.current_setting($1) /* pgassay */", &[name])
-                    .await
-                    .map_err(|error| {
-                        Failure::new(crate::failure::Exit::Unreachable, error.to_string(), "check the server's log")
-                    })?
-                    .get(0);
-                if same_setting(&value, to) { &mut in_force } else { &mut not_in_force }
-                    .push(format!("{name} = {value}"));
-            }
-            Change::SetPooler { edit: PoolerEdit::Ini { settings, .. } } => {
-                if let Some(console) = console {
-                    let config = console.show_config().await.map_err(|error| {
-                        Failure::new(crate::failure::Exit::Unreachable, error.to_string(), "check --pgbouncer")
-                    })?;
-                    for setting in settings {
-                        let value = config.get(&setting.key).map_or("", |found| found.value.as_str());
-                        if value == setting.to { &mut in_force } else { &mut not_in_force }
-                            .push(format!("{} = {value}", setting.key));
-                    }
-                }
-            }
-            Change::SetPooler { edit: PoolerEdit::Userlist { users, .. } } => {
-                let errors_rose = after.errors > before.errors;
-                if errors_rose { &mut not_in_force } else { &mut in_force }
-                    .push(format!("SCRAM secrets of {} (log-ins measured: {} errors)", users.join(", "), after.errors));
-            }
-            Change::DropIndex { .. } | Change::Analyze { .. } => {}
-        }
+) -> Result<Run, Failure> {
+    let margins = Margins::default();
+    let comparison =
+        pgassay_judge::compare_measurements(&before, &after, Design::BeforeAfter, &margins, CONFIDENCE);
+    let (verdict, reason) = pgassay_judge::overall(&comparison, &margins);
+    let mut changes = run.changes;
+    for change in changes.iter_mut().filter(|change| in_force(change.state)) {
+        change.verdict = Some(verdict);
+        change.comparison.clone_from(&comparison);
+        change.reason = format!("measured again with all of the run in force: {verdict}: {reason}");
     }
-    let index = ValidationTest {
-        id: "index_effectiveness".into(),
-        passed: (!used.is_empty() || !unused.is_empty()).then_some(unused.is_empty()),
-        detail: match (used.is_empty(), unused.is_empty()) {
-            (true, true) => "no index was kept".into(),
-            (_, true) => used.join("; "),
-            _ => format!("not used: {}", unused.join(", ")),
-        },
+    let checks = match &run.plan {
+        Some(plan) => validation::validate(session, console, &after, &changes, plan, goal).await?,
+        None => Vec::new(),
     };
-    let settings = ValidationTest {
-        id: "settings_applied".into(),
-        passed: (!in_force.is_empty() || !not_in_force.is_empty()).then_some(not_in_force.is_empty()),
-        detail: match (in_force.is_empty(), not_in_force.is_empty()) {
-            (true, true) => "no setting was kept".into(),
-            (_, true) => in_force.join("; "),
-            _ => format!("not in force: {}", not_in_force.join(", ")),
-        },
-    };
-    Ok(vec![response_time(after, goal), pool_efficiency(after), index, settings])
-}
-
-/// Whether two notations are the same value: `1GB` and `1024MB`.
-fn same_setting(a: &str, b: &str) -> bool {
-    use pgassay_model::units::Bytes;
-    a == b
-        || matches!((a.parse::<Bytes>(), b.parse::<Bytes>()), (Ok(a), Ok(b)) if a == b)
-        || matches!((a.parse::<f64>(), b.parse::<f64>()), (Ok(a), Ok(b)) if a == b)
+    Ok(Run {
+        generated_at: Timestamp::now(),
+        headline: format!("Verified: {verdict}: {reason}"),
+        targets: goal.outcomes(&after.latency_ms, &comparison),
+        before: Some(before),
+        after: Some(after),
+        comparison,
+        changes,
+        checks,
+        ..run
+    })
 }
