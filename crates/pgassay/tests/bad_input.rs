@@ -3,7 +3,8 @@
 
 mod support;
 
-use support::pgassay;
+use pgassay_testkit::{Postgres, PostgresOptions};
+use support::{DATABASE, PASSWORD, ROLE, Shop, pgassay};
 
 #[test]
 fn an_unreadable_dsn_is_bad_input_and_its_password_is_not_repeated() {
@@ -75,4 +76,147 @@ fn a_run_that_does_not_exist_is_named() {
     let answer = pgassay(state.path(), &["report", "20200101T000000-abcd", "--json"]);
     assert_eq!(answer.status, 2);
     assert!(answer.json()["error"].as_str().unwrap().contains("20200101T000000-abcd"));
+}
+
+fn plan_of(shop: &Shop, name: &str) -> String {
+    let plan = shop.file(name);
+    let answer = shop.pgassay(&["plan", &shop.dsn(), "--workload", &shop.workload(), "-o", &plan]);
+    assert_eq!(answer.status, 0, "{}", answer.stderr);
+    plan
+}
+
+fn error_of(answer: &support::Answer) -> String {
+    let error = answer.json();
+    assert_eq!(error["exit"], answer.status, "{error}");
+    format!("{} | {}", error["error"].as_str().unwrap(), error["hint"].as_str().unwrap())
+}
+
+#[test]
+fn a_wrong_password_is_exit_3_and_not_repeated() {
+    let shop = Shop::open(1_000);
+    let dsn = shop.server.tcp_dsn(ROLE, "not-the-password", DATABASE);
+    let answer = pgassay(&shop.state(), &["plan", &dsn, "--workload", &shop.workload(), "-o", "p.json", "--json"]);
+    assert_eq!(answer.status, 3, "{}", answer.stdout);
+    assert!(error_of(&answer).contains("password"), "{}", answer.stdout);
+    assert!(!answer.stdout.contains("not-the-password"));
+}
+
+#[test]
+fn a_plan_for_another_database_or_for_what_has_changed_is_refused_untouched() {
+    let shop = Shop::open(5_000);
+    let plan = plan_of(&shop, "plan.json");
+    shop.server.execute("postgres", "CREATE DATABASE other").unwrap();
+    let answer = shop.pgassay(&["apply", &plan, &shop.server.dsn("other"), "--json"]);
+    assert_eq!(answer.status, 2, "{}", answer.stdout);
+    assert!(error_of(&answer).contains("another server or database"), "{}", answer.stdout);
+
+    // Somebody else built one of the indexes meanwhile, under the same name.
+    let document: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&plan).unwrap()).unwrap();
+    let index = document["changes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .rfind(|change| change["kind"] == "create_index")
+        .unwrap();
+    let ddl = index["apply"][0].as_str().unwrap().replace("CONCURRENTLY ", "");
+    shop.server.execute(DATABASE, &ddl).unwrap();
+    let before = shop.everything();
+    let answer = shop.pgassay(&["apply", &plan, &shop.dsn(), "--json"]);
+    assert_eq!(answer.status, 2, "{}", answer.stdout);
+    assert_eq!(shop.everything(), before, "not even the changes before it were made");
+}
+
+#[test]
+fn without_pg_stat_statements_capture_says_how_to_get_it_and_a_folder_still_works() {
+    let server = Postgres::start(PostgresOptions { stop_with_process: true, ..PostgresOptions::default() }).unwrap();
+    server.execute("postgres", "CREATE TABLE t AS SELECT n AS id FROM generate_series(1, 50000) AS n; ANALYZE t").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    let file = folder.path().join("w.json").display().to_string();
+    let dsn = server.dsn("postgres");
+    let answer = pgassay(&state, &["capture", &dsn, "-o", &file, "--json"]);
+    assert_eq!(answer.status, 4, "{}", answer.stdout);
+    let error = error_of(&answer);
+    assert!(error.contains("shared_preload_libraries") && error.contains("CREATE EXTENSION"), "{error}");
+
+    std::fs::write(folder.path().join("t.sql"), "SELECT id FROM t WHERE id = $1").unwrap();
+    std::fs::write(folder.path().join("broken.sql"), "SELEC id FROM t").unwrap();
+    let workload = folder.path().display().to_string();
+    let plan = folder.path().join("plan.json").display().to_string();
+    let answer = pgassay(&state, &["plan", &dsn, "--workload", &workload, "-o", &plan]);
+    assert_eq!(answer.status, 0, "{}", answer.stderr);
+    assert!(answer.stdout.contains("skipped: SELEC id FROM t"), "{}", answer.stdout);
+    assert!(answer.stdout.contains("t_id_idx"), "{}", answer.stdout);
+}
+
+#[test]
+fn a_role_without_rights_learns_the_grant_and_nothing_is_touched() {
+    let shop = Shop::open(5_000);
+    let plan = plan_of(&shop, "plan.json");
+    shop.server
+        .execute(DATABASE, "CREATE ROLE guest LOGIN PASSWORD 'guest'; GRANT SELECT ON ALL TABLES IN SCHEMA public TO guest")
+        .unwrap();
+    let before = shop.everything();
+    let guest = shop.server.tcp_dsn("guest", "guest", DATABASE);
+    let answer = pgassay(&shop.state(), &["apply", &plan, &guest, "--json"]);
+    assert_eq!(answer.status, 4, "{}", answer.stdout);
+    assert!(error_of(&answer).contains("GRANT"), "{}", answer.stdout);
+    assert_eq!(shop.everything(), before);
+}
+
+#[test]
+fn a_pooler_that_is_down_or_runs_on_another_file_is_named() {
+    let shop = Shop::open(1_000);
+    let plan = shop.file("plan.json");
+    let nobody = "postgresql://pgbouncer_admin@127.0.0.1:1/pgbouncer";
+    let answer = pgassay(
+        &shop.state(),
+        &["plan", &shop.dsn(), "--workload", &shop.workload(), "-o", &plan, "--pgbouncer", nobody, "--json"],
+    );
+    assert_eq!(answer.status, 3, "{}", answer.stdout);
+    assert!(error_of(&answer).contains("127.0.0.1:1"), "{}", answer.stdout);
+
+    let copy = shop.file("pgbouncer.ini");
+    std::fs::copy(shop.pooler.ini_path(), &copy).unwrap();
+    let answer = pgassay(
+        &shop.state(),
+        &[
+            "plan", &shop.dsn(), "--workload", &shop.workload(), "-o", &plan, "--pgbouncer",
+            &shop.pooler.console_dsn(), "--pgbouncer-ini", &copy, "--json",
+        ],
+    );
+    assert_eq!(answer.status, 0, "{}", answer.stdout);
+    let document = answer.json();
+    assert!(document["not_proposed"].to_string().contains("default_pool_size"));
+    assert!(!document["changes"].to_string().contains("set_pooler"));
+}
+
+#[test]
+fn a_workload_that_writes_is_not_run_without_consent() {
+    let shop = Shop::open(1_000);
+    std::fs::write(
+        shop.directory.path().join("workload/write.sql"),
+        "UPDATE users SET is_active = true WHERE id = $1",
+    )
+    .unwrap();
+    let answer = pgassay(
+        &shop.state(),
+        &["measure", &shop.dsn(), "--workload", &shop.workload(), "--duration", "1s", "--json"],
+    );
+    assert_eq!(answer.status, 2, "{}", answer.stdout);
+    assert!(error_of(&answer).contains("--yes"), "{}", answer.stdout);
+}
+
+#[test]
+fn a_settings_file_gives_flags_and_unknown_keys_are_refused() {
+    let state = tempfile::tempdir().unwrap();
+    let config = state.path().join("pgassay.toml");
+    std::fs::write(&config, "json = true\n").unwrap();
+    let config = config.display().to_string();
+    let answer = pgassay(state.path(), &["history", "--config", &config]);
+    assert_eq!(answer.json()["schema"], "pgassay/history/1");
+    std::fs::write(&config, "jsn = true\n").unwrap();
+    let answer = pgassay(state.path(), &["history", "--config", &config]);
+    assert_eq!(answer.status, 2);
+    assert!(answer.stderr.contains("jsn"), "{}", answer.stderr);
 }

@@ -1,0 +1,171 @@
+//! pgassay killed, interrupted, or started twice: the target ends exactly before or exactly after.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod support;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+use support::{DATABASE, Shop, command};
+
+/// Waits for a condition on real processes, for at most half a minute.
+fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !condition() {
+        assert!(started.elapsed() < Duration::from_secs(30), "{what} did not come about");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn plan(shop: &Shop) -> String {
+    let plan = shop.file("plan.json");
+    let answer = shop.pgassay(&["plan", &shop.dsn(), "--workload", &shop.workload(), "-o", &plan]);
+    assert_eq!(answer.status, 0, "{}", answer.stderr);
+    assert!(answer.stdout.contains("users"), "{}", answer.stdout);
+    plan
+}
+
+fn building(shop: &Shop) -> bool {
+    !shop
+        .server
+        .query(DATABASE, "SELECT 1 FROM pg_stat_progress_create_index")
+        .unwrap()
+        .is_empty()
+}
+
+/// Holds locks on both relations in a session of its own until `release` is called.
+struct Holder {
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Holder {
+    fn hold(shop: &Shop) -> Holder {
+        let dsn = shop.dsn();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let (client, connection) = tokio_postgres::connect(&dsn, tokio_postgres::NoTls).await.unwrap();
+                tokio::spawn(connection);
+                // Ended by `release`, which terminates the session.
+                let _ = client
+                    .batch_execute(
+                        "SET application_name = 'holder'; BEGIN;
+                         LOCK TABLE users, tokens IN ROW EXCLUSIVE MODE; SELECT pg_sleep(60)",
+                    )
+                    .await;
+            });
+        });
+        wait_until("the open transaction", || {
+            !shop
+                .server
+                .query(DATABASE, "SELECT 1 FROM pg_stat_activity WHERE application_name = 'holder' AND query ~ 'pg_sleep'")
+                .unwrap()
+                .is_empty()
+        });
+        Holder { thread: Some(thread) }
+    }
+
+    fn release(mut self, shop: &Shop) {
+        shop.server
+            .execute(
+                DATABASE,
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'holder'",
+            )
+            .unwrap();
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+    }
+}
+
+fn apply(shop: &Shop, plan: &str) -> Child {
+    command(&shop.state())
+        .args(["apply", plan, &shop.dsn()])
+        .args(["--pgbouncer", &shop.pooler.console_dsn()])
+        .args(["--pgbouncer-ini", &shop.pooler.ini_path().display().to_string()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+#[test]
+fn after_kill_9_the_next_command_says_so_and_a_rollback_restores() {
+    let shop = Shop::open(5_000);
+    let plan = plan(&shop);
+    let before = shop.everything();
+    let holder = Holder::hold(&shop);
+    let mut child = apply(&shop, &plan);
+    wait_until("the build", || building(&shop));
+
+    // A second pgassay is kept out, and says by whom.
+    let second = shop.pgassay(&["apply", &plan, &shop.dsn(), "--json"]);
+    assert_eq!(second.status, 2, "{}", second.stdout);
+    assert!(second.json()["error"].as_str().unwrap().contains("another pgassay"), "{}", second.stdout);
+
+    child.kill().unwrap();
+    child.wait().unwrap();
+    holder.release(&shop);
+
+    let history = shop.pgassay(&["history", "--json"]);
+    assert!(history.stderr.contains("was cut off"), "{}", history.stderr);
+    let run = history.json()["runs"][0].clone();
+    assert_eq!(run["state"], "unfinished");
+    assert_eq!(run["changes"][0]["state"], "intended");
+    let run = run["run"].as_str().unwrap().to_owned();
+
+    // The server may be busy with the dead process's statement for a while, and holds the lock for it.
+    let mut answer = shop.pgassay(&["rollback", &run, &shop.dsn()]);
+    let started = Instant::now();
+    while answer.stderr.contains("another pgassay") && started.elapsed() < Duration::from_secs(30) {
+        std::thread::sleep(Duration::from_millis(100));
+        answer = shop.pgassay(&["rollback", &run, &shop.dsn()]);
+    }
+    assert_eq!(answer.status, 0, "{}", answer.stderr);
+    assert_eq!(shop.everything(), before);
+    assert_eq!(shop.pgassay(&["history", "--json"]).json()["runs"][0]["state"], "rolled_back");
+
+    // And the same plan can be applied again.
+    let again = shop.pgassay(&["apply", &plan, &shop.dsn(), "--json"]);
+    assert_eq!(again.status, 0, "{}{}", again.stdout, again.stderr);
+    assert_eq!(shop.pgassay(&["rollback", "latest", &shop.dsn()]).status, 0);
+    assert_eq!(shop.everything(), before);
+}
+
+#[test]
+fn ctrl_c_during_a_build_undoes_everything_and_ends_with_130() {
+    let shop = Shop::open(5_000);
+    let plan = plan(&shop);
+    let before = shop.everything();
+    let holder = Holder::hold(&shop);
+    let mut child = apply(&shop, &plan);
+    wait_until("the build", || building(&shop));
+    kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGINT).unwrap();
+    // Dropping the index has to wait for the open transaction too.
+    holder.release(&shop);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(shop.everything(), before);
+    let history = shop.pgassay(&["history", "--json"]).json();
+    assert_eq!(history["runs"][0]["state"], "interrupted");
+}
+
+#[test]
+fn ctrl_c_while_measuring_changes_nothing_and_ends_with_130() {
+    let shop = Shop::open(5_000);
+    let before = shop.everything();
+    let mut child = command(&shop.state())
+        .args(["optimize", &shop.dsn(), "--workload", &shop.workload(), "--out", &shop.file("report")])
+        .args(["--app-dsn", &shop.app_dsn(), "--duration", "30s"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.contains("measuring the response time")));
+    kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGINT).unwrap();
+    let rest: Vec<String> = lines.collect();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{rest:?}");
+    assert_eq!(shop.everything(), before);
+}
