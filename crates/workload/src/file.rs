@@ -1,0 +1,91 @@
+//! Workload files: reads what a path holds, writes a workload document.
+
+use crate::{WorkloadError, directory};
+use pgassay_model::workload::{SCHEMA, Workload};
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::Path;
+
+/// Reads a workload: a document written by `capture`, or a directory of `.sql` files.
+///
+/// Statements of a directory that can't be used are listed in `skipped`; a file that can't be read and a
+/// line that is no weight or no values are errors.
+pub fn read(path: impl AsRef<Path>) -> Result<Workload, WorkloadError> {
+    let path = path.as_ref();
+    if fs::metadata(path).map_err(WorkloadError::file("reading", path))?.is_dir() {
+        return directory::read(path);
+    }
+    let text = read_text(path)?;
+    if !text.trim_start().starts_with('{') {
+        return Err(if is_pgbench(path, &text) {
+            WorkloadError::PgbenchScript { path: path.into() }
+        } else {
+            WorkloadError::UnknownKind { path: path.into() }
+        });
+    }
+    document(path, &text)
+}
+
+fn document(path: &Path, text: &str) -> Result<Workload, WorkloadError> {
+    #[derive(serde::Deserialize)]
+    struct Header {
+        #[serde(default)]
+        schema: String,
+    }
+    let malformed = |source| WorkloadError::NotAWorkload { path: path.into(), source };
+    let header: Header = serde_json::from_str(text).map_err(malformed)?;
+    if header.schema != SCHEMA {
+        return Err(WorkloadError::Schema { path: path.into(), found: header.schema });
+    }
+    let workload: Workload = serde_json::from_str(text).map_err(malformed)?;
+    for statement in &workload.statements {
+        if !(statement.weight.is_finite() && statement.weight > 0.0) {
+            return Err(WorkloadError::Weight {
+                path: path.into(),
+                place: format!("statement {}", statement.id),
+                text: statement.weight.to_string(),
+            });
+        }
+    }
+    Ok(workload)
+}
+
+/// Meta-commands (manual, pgbench) tell a script; so does `:variable`, but that is also a cast or a slice.
+fn is_pgbench(path: &Path, text: &str) -> bool {
+    path.extension().is_some_and(|extension| extension == "pgbench")
+        || text.lines().any(|line| line.trim_start().starts_with('\\'))
+}
+
+/// A file's text, without a byte-order mark.
+pub(crate) fn read_text(path: &Path) -> Result<String, WorkloadError> {
+    let bytes = fs::read(path).map_err(WorkloadError::file("reading", path))?;
+    let text =
+        String::from_utf8(bytes).map_err(|_| WorkloadError::NotText { path: path.into() })?;
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
+}
+
+/// Writes a workload document, whole or not at all. Only its owner may read it: parameter values are data
+/// of the database.
+pub fn write(path: impl AsRef<Path>, workload: &Workload) -> Result<(), WorkloadError> {
+    let path = path.as_ref();
+    let mut text = serde_json::to_string_pretty(workload)?;
+    text.push('\n');
+    let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+    let temporary = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
+    let result = create(&temporary, text.as_bytes()).and_then(|()| fs::rename(&temporary, path));
+    if result.is_err() {
+        // The write is what failed and is reported; a leftover is only untidy.
+        let _ = fs::remove_file(&temporary);
+    }
+    result.map_err(WorkloadError::file("writing", path))
+}
+
+fn create(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    file.write_all(content)?;
+    file.sync_all()
+}

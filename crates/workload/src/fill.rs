@@ -1,0 +1,179 @@
+//! Fills the parameters of a workload's statements, and lists those that can't be used.
+
+use crate::assemble::{Material, sets};
+use crate::plan::{Draw, Group, plan};
+use crate::probe::parameter_types;
+use crate::sample::{self, Unreadable};
+use crate::{WorkloadError, statistics};
+use pgassay_model::snapshot::Snapshot;
+use pgassay_model::workload::{SkippedStatement, Workload, WorkloadStatement};
+use pgassay_postgres::Session;
+use pgassay_sql::{StatementKind, StatementShape};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Checks every statement on the server and gives values to those that need some and have none.
+///
+/// The server must be able to prepare each statement. Values are rows of the relations that parameters are
+/// compared with or written to, sampled together; the planner's statistics where rows can't be read. What
+/// can't be used moves to `skipped`, with the server's reason and SQLSTATE where it is the server's. The
+/// same seed gives the same values as long as the data does not change. Works through a pooler.
+///
+/// Writes: values for columns under a unique index are new (unless the statement has ON CONFLICT), so a
+/// set serves one request, and a workload that has been replayed needs its parameters filled again.
+pub async fn fill_parameters(
+    workload: &mut Workload,
+    session: &Session,
+    snapshot: &Snapshot,
+    seed: u64,
+) -> Result<(), WorkloadError> {
+    for mut statement in std::mem::take(&mut workload.statements) {
+        match fill(&mut statement, session, snapshot, seed).await? {
+            Ok(()) => workload.statements.push(statement),
+            Err(reason) => {
+                tracing::debug!(statement = statement.id, reason, "statement skipped");
+                workload.skipped.push(SkippedStatement { statement: statement.sql, reason });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Fills one statement; the inner error is why it can't be used.
+async fn fill(
+    statement: &mut WorkloadStatement,
+    session: &Session,
+    snapshot: &Snapshot,
+    seed: u64,
+) -> Result<Result<(), String>, WorkloadError> {
+    let shape = match pgassay_sql::shape(&statement.sql, snapshot) {
+        Ok(shape) => shape,
+        Err(error) => return Ok(Err(error.to_string())),
+    };
+    if shape.kind == StatementKind::Utility {
+        return Ok(Err(
+            "only SELECT, VALUES, INSERT, UPDATE, DELETE and MERGE can be replayed".into()
+        ));
+    }
+    let types = match parameter_types(session, &statement.sql).await? {
+        Ok(types) => types,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    statement.writes = shape.writes;
+    if let Some(set) = statement.parameters.iter().find(|set| set.len() != types.len()) {
+        return Ok(Err(format!(
+            "a set of {} values is given for {} parameters",
+            set.len(),
+            types.len()
+        )));
+    }
+    if types.is_empty() {
+        statement.parameters.clear();
+        statement.parameter_source = "none needed".into();
+        return Ok(Ok(()));
+    }
+    if !statement.parameters.is_empty() {
+        if statement.parameter_source.is_empty() {
+            statement.parameter_source = "given".into();
+        }
+        return Ok(Ok(()));
+    }
+    let plan = match plan(&shape, &statement.sql, &types, snapshot) {
+        Ok(plan) => plan,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    let mut random = StdRng::seed_from_u64(seed ^ number(&statement.sql));
+    let mut material = Material { rows: Vec::new(), greatest: BTreeMap::new() };
+    let mut sources = BTreeSet::new();
+    for group in &plan.groups {
+        match group_rows(session, snapshot, group, seed, &mut random).await? {
+            Ok((rows, source)) => {
+                material.rows.push(rows);
+                sources.insert(source);
+            }
+            Err(reason) => return Ok(Err(reason)),
+        }
+    }
+    for draw in &plan.draws {
+        let Draw::Fresh { fresh: crate::fresh::Fresh::Integer { .. }, relation, column, .. } = draw
+        else {
+            continue;
+        };
+        match sample::greatest(session, relation, column).await? {
+            Ok(greatest) => {
+                material.greatest.insert((relation.clone(), column.clone()), greatest);
+            }
+            Err(reason) => return Ok(Err(reason)),
+        }
+    }
+    let Some(parameters) = sets(&plan, &material, &mut random) else {
+        return Ok(Err(missing(&plan.groups, &material, &shape)));
+    };
+    statement.parameters = parameters;
+    statement.parameter_source = source(sources, &plan.assumptions);
+    Ok(Ok(()))
+}
+
+/// Rows for one relation and where they come from.
+async fn group_rows(
+    session: &Session,
+    snapshot: &Snapshot,
+    group: &Group,
+    seed: u64,
+    random: &mut StdRng,
+) -> Result<Result<(Vec<sample::SampledRow>, String), String>, WorkloadError> {
+    let Some(relation) = snapshot.relation(&group.relation) else {
+        return Ok(Err(format!("{} is not in the snapshot", group.relation)));
+    };
+    Ok(match sample::rows(session, relation, group, seed).await? {
+        Ok(rows) => Ok((rows, format!("rows of {}", group.relation))),
+        Err(Unreadable::Refused(reason)) => statistics::rows(relation, group, random)
+            .map(|rows| (rows, "pg_stats".to_owned()))
+            .ok_or_else(|| {
+                format!(
+                    "{reason}; nor are there statistics of these columns: GRANT SELECT ON {} to this role, or pg_read_all_data",
+                    group.relation
+                )
+            }),
+        Err(Unreadable::Unusable(reason)) => {
+            Err(format!("{reason}; give values with `-- params: [...]` lines"))
+        }
+    })
+}
+
+fn missing(groups: &[Group], material: &Material, shape: &StatementShape) -> String {
+    let empty = groups.iter().zip(&material.rows).find(|(_, rows)| rows.is_empty());
+    match (empty, shape.relations.first()) {
+        (Some((group, _)), _) => format!(
+            "{} holds no row that could give values; give some with `-- params: [...]` lines",
+            group.relation
+        ),
+        (None, Some(used)) => format!(
+            "no more new values fit into the type of a unique column of {}; give some with `-- params: [...]` lines",
+            used.name
+        ),
+        (None, None) => "no values were found".into(),
+    }
+}
+
+/// "rows of public.users", and what is assumed.
+fn source(sources: BTreeSet<String>, assumptions: &BTreeSet<String>) -> String {
+    let drawn: Vec<String> = sources.into_iter().collect();
+    let mut parts = Vec::new();
+    if drawn.len() > 1 {
+        parts.push(format!("{}, drawn independently", drawn.join(" and ")));
+    } else {
+        parts.extend(drawn);
+    }
+    parts.extend(assumptions.iter().cloned());
+    parts.join("; ")
+}
+
+/// A number of a statement's own, so that its values don't depend on the other statements.
+fn number(sql: &str) -> u64 {
+    pgassay_sql::fingerprint(sql)
+        .ok()
+        .and_then(|hexadecimal| u64::from_str_radix(&hexadecimal, 16).ok())
+        .unwrap_or(0)
+}
