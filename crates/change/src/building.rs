@@ -2,7 +2,7 @@
 
 use crate::catalog::{self, column};
 use crate::error::ChangeError;
-use crate::executor::ExecutorOptions;
+use crate::options::ExecutorOptions;
 use pgassay_model::connection::ConnectionSettings;
 use pgassay_postgres::{Session, SessionOptions};
 use pgassay_sql::quote_qualified;
@@ -141,7 +141,8 @@ impl Building<'_> {
 
     async fn run_until_interrupted(&self, sql: &str) -> Result<(), tokio_postgres::Error> {
         let pid = self.own_pid().await;
-        let work = self.client.batch_execute(sql);
+        let sql = catalog::marked(sql);
+        let work = self.client.batch_execute(&sql);
         tokio::pin!(work);
         let mut cancelled = false;
         loop {
@@ -159,7 +160,7 @@ impl Building<'_> {
 
     async fn own_pid(&self) -> Option<i32> {
         self.client
-            .query_one("SELECT pg_catalog.pg_backend_pid()", &[])
+            .query_one(&catalog::marked("SELECT pg_catalog.pg_backend_pid()"), &[])
             .await
             .ok()
             .and_then(|row| row.try_get(0).ok())
@@ -170,8 +171,8 @@ impl Building<'_> {
         let Some(pid) = pid else { return };
         match Session::connect(self.settings, SessionOptions::default()).await {
             Ok(session) => {
-                let sql = "SELECT pg_catalog.pg_cancel_backend($1)";
-                if let Err(error) = session.client().query(sql, &[&pid]).await {
+                let sql = catalog::marked("SELECT pg_catalog.pg_cancel_backend($1)");
+                if let Err(error) = session.client().query(&sql, &[&pid]).await {
                     tracing::warn!(%error, pid, "the running statement could not be cancelled");
                 }
             }

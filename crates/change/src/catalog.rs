@@ -7,6 +7,11 @@ use std::path::PathBuf;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row};
 
+/// Marks a statement as ours, so that it is left out of workloads.
+pub(crate) fn marked(sql: &str) -> String {
+    format!("{sql} /* pgassay */")
+}
+
 /// Runs one query that yields any number of rows.
 pub(crate) async fn rows(
     client: &Client,
@@ -14,7 +19,7 @@ pub(crate) async fn rows(
     sql: &str,
     values: &[&(dyn ToSql + Sync)],
 ) -> Result<Vec<Row>, ChangeError> {
-    client.query(sql, values).await.map_err(|error| ChangeError::query(doing, &error))
+    client.query(&marked(sql), values).await.map_err(|error| ChangeError::query(doing, &error))
 }
 
 /// Runs one query that yields at most one row.
@@ -24,12 +29,12 @@ pub(crate) async fn row(
     sql: &str,
     values: &[&(dyn ToSql + Sync)],
 ) -> Result<Option<Row>, ChangeError> {
-    client.query_opt(sql, values).await.map_err(|error| ChangeError::query(doing, &error))
+    client.query_opt(&marked(sql), values).await.map_err(|error| ChangeError::query(doing, &error))
 }
 
 /// Runs one statement outside any transaction block, as CONCURRENTLY and ALTER SYSTEM need it.
 pub(crate) async fn execute(client: &Client, doing: &str, sql: &str) -> Result<(), ChangeError> {
-    client.batch_execute(sql).await.map_err(|error| ChangeError::query(doing, &error))
+    client.batch_execute(&marked(sql)).await.map_err(|error| ChangeError::query(doing, &error))
 }
 
 /// One column of a row.
@@ -90,7 +95,7 @@ impl Server {
         let data_directory: Option<String> = column(&row, "data_directory")?;
         // EXECUTE is PUBLIC's by default, and the identity is a safeguard, not a need.
         let system_identifier = client
-            .query_one("SELECT system_identifier FROM pg_catalog.pg_control_system()", &[])
+            .query_one(&marked("SELECT system_identifier FROM pg_catalog.pg_control_system()"), &[])
             .await
             .ok()
             .and_then(|row| row.try_get(0).ok());

@@ -3,15 +3,15 @@
 //! It decides nothing: which change to apply, keep or roll back is its caller's.
 
 use crate::building::Building;
-use crate::catalog::Server;
+use crate::catalog::{Server, marked};
 use crate::error::ChangeError;
 use crate::journal::{ChangeRecord, Journal, JournalState};
+use crate::options::{ExecutorOptions, FaultPoint};
 use crate::recovery::Standing;
 use crate::set_pooler::{self, EditedFile};
 use crate::{analyze, create_index, drop_index, lock, set_parameter, snapshot};
 use pgassay_model::change::{Change, Undo};
 use pgassay_model::connection::ConnectionSettings;
-use pgassay_model::interrupt::Interrupt;
 use pgassay_model::plan::{PlanTarget, PlannedChange};
 use pgassay_model::run::RunState;
 use pgassay_postgres::{Session, SessionOptions};
@@ -21,67 +21,6 @@ use tokio_postgres::Client;
 
 /// How long a server that went away may take to come back, before a change is left for recovery.
 const RECONNECT_LIMIT: Duration = Duration::from_secs(30);
-
-/// How to reach PgBouncer and its files.
-#[derive(Debug, Clone)]
-pub struct PoolerAccess {
-    /// The console (database `pgbouncer`).
-    pub console: ConnectionSettings,
-    /// The configuration file that is running.
-    pub ini: PathBuf,
-    /// The binary that rehearses a candidate file: the same as the one running.
-    pub binary: PathBuf,
-}
-
-/// A place where a test can stop the executor as a crash would: nothing is cleaned up after it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FaultPoint {
-    /// The intent is durable, the target untouched.
-    AfterIntent,
-    /// The target is changed, the outcome not recorded.
-    AfterAct,
-    /// The outcome is recorded.
-    AfterOutcome,
-    /// The journal says `rolling_back`, nothing is taken back.
-    BeforeUndo,
-    /// The change is taken back, the outcome not recorded.
-    AfterUndo,
-}
-
-/// How an executor works.
-pub struct ExecutorOptions<'a> {
-    /// PgBouncer, where one is to be changed.
-    pub pooler: Option<PoolerAccess>,
-    /// Asks the work to stop: what is going on is cancelled and undone.
-    pub interrupt: Interrupt,
-    /// `lock_timeout` of index builds and drops.
-    pub lock_timeout: Duration,
-    /// How often they are tried.
-    pub attempts: u32,
-    /// Wait after the first attempt that ran into the lock time-out; doubles each time.
-    pub backoff: Duration,
-    /// `pg_dump` for the schema snapshot; None: the one on PATH, else the catalog is written out.
-    pub pg_dump: Option<PathBuf>,
-    /// Told what is being done.
-    pub progress: Option<&'a (dyn Fn(&str) + Sync)>,
-    /// Asked at each point, with the change's id, whether to stop there; for tests.
-    pub fault: Option<&'a (dyn Fn(FaultPoint, &str) -> bool + Sync)>,
-}
-
-impl Default for ExecutorOptions<'_> {
-    fn default() -> Self {
-        ExecutorOptions {
-            pooler: None,
-            interrupt: Interrupt::default(),
-            lock_timeout: Duration::from_secs(5),
-            attempts: 6,
-            backoff: Duration::from_secs(1),
-            pg_dump: None,
-            progress: None,
-            fault: None,
-        }
-    }
-}
 
 /// A change in force and verified.
 #[derive(Debug, Clone, PartialEq)]
@@ -353,24 +292,25 @@ impl<'a> Executor<'a> {
         remedy
     }
 
+    /// Preflight, backups, and what taking the change back will need.
     async fn observe(&self, run: &str, planned: &PlannedChange) -> Result<Observed, ChangeError> {
+        if let Change::SetPooler { edit } = &planned.change {
+            let access = set_pooler::access(&self.options)?;
+            let file = set_pooler::edited(self.client(), &self.server, access, edit).await?;
+            self.back_up(run).await?;
+            let directory = snapshot::directory(self.journal, run)?;
+            let undo = set_pooler::back_up(&file, &directory, &planned.id)?;
+            return Ok(Observed { undo, file: Some(file) });
+        }
         self.preflight_one(planned).await?;
-        let backups = self.back_up(run).await?;
-        tracing::debug!(run, backups = backups.len(), "backed up");
+        self.back_up(run).await?;
         let undo = match &planned.change {
             Change::CreateIndex { definition, .. } => create_index::undo_of(definition),
             Change::DropIndex { relation, name, ddl } => drop_index::undo_of(relation, name, ddl),
-            Change::Analyze { .. } => Undo::Nothing,
             Change::SetParameter { name, .. } => {
                 set_parameter::observe(self.client(), &self.server, name).await?
             }
-            Change::SetPooler { edit } => {
-                let access = set_pooler::access(&self.options)?;
-                let file = set_pooler::edited(self.client(), &self.server, access, edit).await?;
-                let directory = snapshot::directory(self.journal, run)?;
-                let undo = set_pooler::back_up(&file, &directory, &planned.id)?;
-                return Ok(Observed { undo, file: Some(file) });
-            }
+            Change::Analyze { .. } | Change::SetPooler { .. } => Undo::Nothing,
         };
         Ok(Observed { undo, file: None })
     }
@@ -625,7 +565,7 @@ fn read_write() -> SessionOptions {
 async fn heed_the_client(client: &Client, server: &Server) {
     if server.version_num >= 140_000
         && let Err(error) =
-            client.batch_execute("SET client_connection_check_interval = '2s'").await
+            client.batch_execute(&marked("SET client_connection_check_interval = '2s'")).await
     {
         tracing::debug!(%error, "the server can't watch its client's connection");
     }

@@ -2,7 +2,7 @@
 
 use crate::catalog::{self, Server, column};
 use crate::error::ChangeError;
-use crate::executor::{ExecutorOptions, PoolerAccess};
+use crate::options::{ExecutorOptions, PoolerAccess};
 use crate::recovery::Standing;
 use nix::unistd::{AccessFlags, access as may, geteuid};
 use pgassay_model::change::{PoolerEdit, PoolerSettingChange, Undo};
@@ -447,7 +447,7 @@ async fn server_secrets(
         client,
         "reading the server's SCRAM secrets",
         "SELECT rolname::pg_catalog.text AS name, rolpassword AS secret FROM pg_catalog.pg_authid
-         WHERE rolname = ANY ($1) AND rolpassword IS NOT NULL /* pgassay */",
+         WHERE rolname = ANY ($1) AND rolpassword IS NOT NULL",
         &[&users],
     )
     .await

@@ -4,8 +4,9 @@
 
 use crate::catalog::{self, column};
 use crate::error::ChangeError;
-use crate::executor::{Executor, PoolerAccess};
+use crate::executor::Executor;
 use crate::journal::Journal;
+use crate::options::PoolerAccess;
 use crate::set_parameter;
 use pgassay_model::connection::{ConnectionSettings, Host, SslMode};
 use pgassay_pgbouncer::Ini;
@@ -76,7 +77,7 @@ async fn schema(executor: &Executor<'_>, directory: &Path) -> Result<PathBuf, Ch
          JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
          WHERE n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%'
-         ORDER BY n.nspname, c.relname /* pgassay */",
+         ORDER BY n.nspname, c.relname",
         &[],
     )
     .await?;
@@ -105,7 +106,7 @@ async fn configuration(executor: &Executor<'_>, directory: &Path) -> Result<Path
         client,
         "reading the settings in force",
         "SELECT name, pg_catalog.current_setting(name) AS value, source FROM pg_catalog.pg_settings
-         WHERE source NOT IN ('default', 'override', 'client', 'session') ORDER BY name /* pgassay */",
+         WHERE source NOT IN ('default', 'override', 'client', 'session') ORDER BY name",
         &[],
     )
     .await?;
