@@ -1,0 +1,389 @@
+//! Says why: for every index proposed, every index considered and given up, and every statement without one.
+
+use super::candidates::is_on;
+use super::search::{Search, Set};
+use super::statement::{Asked, note};
+use super::writes::{Writes, hot_share};
+use super::{MINIMUM_WORTH, ProposedIndex, name, selectivity};
+use pgassay_model::index::IndexDefinition;
+use pgassay_model::plan::NotProposed;
+use pgassay_model::snapshot::Snapshot;
+use pgassay_model::units::Bytes;
+use pgassay_sql::{Subject, index_ddl};
+use std::collections::BTreeMap;
+
+/// A statement gains when its cost falls by more than that share.
+const GAINS: f64 = 0.01;
+/// Statements named in a reason.
+const NAMED: usize = 3;
+/// An unserved filter that keeps at least that share, known from statistics, is no bet.
+const COMMON: f64 = 0.1;
+
+/// What the account is written from.
+pub(super) struct Account<'a> {
+    pub snapshot: &'a Snapshot,
+    pub asked: &'a [Asked<'a>],
+    /// Of each statement, what stood in the way.
+    pub notes: &'a [Vec<String>],
+    pub budget: Option<Bytes>,
+}
+
+impl Account<'_> {
+    /// The proposed indexes, the greatest benefit first, and what is not proposed.
+    pub(super) fn write(&self, search: &mut Search<'_>) -> (Vec<ProposedIndex>, Vec<NotProposed>) {
+        let mut rejected = self.given_up(search);
+        rejected.extend(self.statements(search));
+        self.rename(search);
+        let chosen = search.chosen.clone();
+        let mut proposed: Vec<ProposedIndex> =
+            chosen.iter().filter_map(|candidate| self.proposed(search, *candidate)).collect();
+        proposed.sort_by(|a, b| {
+            b.benefit.total_cmp(&a.benefit).then_with(|| a.definition.name.cmp(&b.definition.name))
+        });
+        (proposed, rejected)
+    }
+
+    /// Names of chosen indexes no longer need to be told from those of other candidates.
+    fn rename(&self, search: &mut Search<'_>) {
+        let mut taken = BTreeMap::new();
+        for candidate in search.chosen.clone() {
+            let Some(known) = search.candidates.get_mut(candidate) else { continue };
+            let schema = known.definition.relation.schema.clone();
+            let taken =
+                taken.entry(schema.clone()).or_insert_with(|| name::taken(self.snapshot, &schema));
+            known.definition.name = name::choose(&known.definition, taken);
+            taken.insert(known.definition.name.clone());
+        }
+    }
+
+    fn proposed(&self, search: &mut Search<'_>, candidate: usize) -> Option<ProposedIndex> {
+        let total = search.cost_before().max(f64::MIN_POSITIVE);
+        let (read, write) = search.gain(candidate);
+        let chosen = search.chosen.clone();
+        let without: Set = chosen.iter().copied().filter(|other| *other != candidate).collect();
+        let mut gains: Vec<(f64, usize, f64)> = Vec::new();
+        for (position, asked) in self.asked.iter().enumerate() {
+            let (with, used) = search.plan(position, &chosen);
+            let (other, _) = search.plan(position, &without);
+            if used.contains(&candidate) && with < other * (1.0 - GAINS) {
+                gains.push((asked.statement.weight * (other - with), position, with));
+            }
+        }
+        gains.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        let known = search.candidates.get(candidate)?;
+        let (definition, size) = (known.definition.clone(), known.size);
+        let source =
+            if search.engine_name() == "rule" { "rule from statistics" } else { "planner" };
+        let mut reasons: Vec<String> = gains
+            .iter()
+            .take(NAMED)
+            .filter_map(|(_, position, after)| self.reason(*position, *after, &definition))
+            .collect();
+        if gains.len() > NAMED {
+            reasons.push(format!("and {} more", gains.len() - NAMED));
+        }
+        let statements = gains
+            .iter()
+            .filter_map(|(_, position, _)| Some(self.asked.get(*position)?.statement.id.clone()))
+            .collect();
+        let warnings: Vec<String> = gains
+            .iter()
+            .filter_map(|(_, position, _)| self.warning(self.asked.get(*position)?, &definition))
+            .collect();
+        let warning = (!warnings.is_empty()).then(|| warnings.join("; "));
+        let mut reason = format!("{} (estimates of the {source})", reasons.join("; "));
+        if let Some(warning) = &warning {
+            reason.push_str(&format!("; {warning}"));
+        }
+        Some(ProposedIndex {
+            ddl: index_ddl(&definition, true),
+            definition,
+            size,
+            benefit: read / total,
+            write_cost: write / total,
+            statements,
+            reason,
+            warning,
+        })
+    }
+
+    fn reason(&self, position: usize, after: f64, index: &IndexDefinition) -> Option<String> {
+        let asked = self.asked.get(position)?;
+        let before = asked.before.as_ref()?;
+        let relation = self.snapshot.relation(&index.relation)?;
+        let today = if before.indexes.is_empty() {
+            format!(
+                "reads all {} rows of {}",
+                whole(selectivity::rows(relation)),
+                relation.name.name
+            )
+        } else {
+            format!("reads {} through {}", relation.name.name, before.indexes.join(", "))
+        };
+        Some(format!(
+            "{}: {today} → {}, cost {} → {}",
+            asked.statement.id,
+            index.name,
+            cost(before.total_cost),
+            cost(after)
+        ))
+    }
+
+    /// ORDER BY … LIMIT through an index that does not serve the filter.
+    fn warning(&self, asked: &Asked<'_>, index: &IndexDefinition) -> Option<String> {
+        let shape = &asked.shape;
+        let first = shape.order.first()?;
+        let mention = first.relation;
+        let is_order_key = index.keys.iter().any(|key| is_on(key, &first.subject));
+        if !shape.limit || !is_order_key || shape.relations.get(mention)?.name != index.relation {
+            return None;
+        }
+        let relation = self.snapshot.relation(&index.relation)?;
+        let unserved: Vec<&str> = shape
+            .predicates
+            .iter()
+            .filter(|predicate| predicate.relation == mention)
+            .filter(|predicate| !index.keys.iter().any(|key| is_on(key, &predicate.subject)))
+            .filter(|predicate| {
+                match (&index.predicate, super::candidates::constant_condition(predicate, relation))
+                {
+                    (Some(held), Some(condition)) => {
+                        !held.split(" AND ").any(|known| known == condition)
+                    }
+                    _ => true,
+                }
+            })
+            .filter(|predicate| {
+                let share = selectivity::of(relation, asked.statement, predicate);
+                !(share.known && share.share >= COMMON)
+            })
+            .map(|predicate| match &predicate.subject {
+                Subject::Column(name) => name.as_str(),
+                Subject::Expression(text) => text.as_str(),
+            })
+            .collect();
+        (!unserved.is_empty()).then(|| {
+            format!(
+                "{}: a bet on where the matches lie: the index gives the order for LIMIT, but can't serve the filter on {}; where few rows match, or none of the first ones, it reads most of the relation row by row",
+                asked.statement.id,
+                unserved.join(", ")
+            )
+        })
+    }
+
+    /// Indexes that readers would gain from and that are not proposed all the same.
+    fn given_up(&self, search: &mut Search<'_>) -> Vec<NotProposed> {
+        let chosen = search.chosen.clone();
+        let total = search.objective(&chosen).max(f64::MIN_POSITIVE);
+        // One for each relation and leading key is enough to say: the one with the most for readers.
+        let mut best: BTreeMap<String, (f64, f64, usize)> = BTreeMap::new();
+        for candidate in search.pool.clone() {
+            if chosen.contains(&candidate) {
+                continue;
+            }
+            let (read, write) = search.gain(candidate);
+            if read < MINIMUM_WORTH * total {
+                continue;
+            }
+            let Some(known) = search.candidates.get(candidate) else { continue };
+            let key = known.definition.keys.first();
+            let leading = key.and_then(|key| key.column.as_deref().or(key.expression.as_deref()));
+            let group = format!("{} {}", known.definition.relation, leading.unwrap_or_default());
+            if best.get(&group).is_none_or(|known| read - write > known.0 - known.1) {
+                best.insert(group, (read, write, candidate));
+            }
+        }
+        let mut rejected = Vec::new();
+        for (read, write, candidate) in best.into_values() {
+            let fits = search.fits(candidate, None);
+            let stopped = search.stopped();
+            let Some(known) = search.candidates.get(candidate) else { continue };
+            let definition = IndexDefinition {
+                name: name::choose(
+                    &known.definition,
+                    &name::taken(self.snapshot, &known.definition.relation.schema),
+                ),
+                ..known.definition.clone()
+            };
+            let saves =
+                format!("it would save readers {} of the workload's cost", share(read / total));
+            let why = if read - write < MINIMUM_WORTH * total {
+                format!(
+                    "{saves}, but cost writers {}{}",
+                    share(write / total),
+                    self.who_pays(&definition)
+                )
+            } else if let (false, Some(budget)) = (fits, self.budget) {
+                format!(
+                    "{saves}, but its {} do not fit into the budget of {budget} beside the others",
+                    known.size
+                )
+            } else if stopped {
+                format!("{saves}, but the search was stopped before it was weighed")
+            } else {
+                continue;
+            };
+            rejected.push(NotProposed { what: index_ddl(&definition, true), why });
+        }
+        for (candidate, reason) in &search.refused {
+            if let Some(known) = search.candidates.get(*candidate) {
+                rejected.push(NotProposed {
+                    what: index_ddl(&known.definition, true),
+                    why: format!("the what-if engine could not answer for it: {reason}"),
+                });
+            }
+        }
+        rejected
+    }
+
+    /// Which statements write entries of an index, and why more than before.
+    fn who_pays(&self, index: &IndexDefinition) -> String {
+        let Some(relation) = self.snapshot.relation(&index.relation) else { return String::new() };
+        let losers: Vec<&str> = self
+            .asked
+            .iter()
+            .filter(|asked| {
+                asked
+                    .shape
+                    .relations
+                    .iter()
+                    .any(|used| used.target_of_write && used.name == relation.name)
+                    && Writes::loses_hot(relation, asked, index)
+            })
+            .map(|asked| asked.statement.id.as_str())
+            .collect();
+        if losers.is_empty() {
+            return String::new();
+        }
+        let activity = &relation.activity;
+        let observed = if activity.updated > 0 {
+            format!(
+                "{} of {} updates counted were HOT",
+                share(activity.hot_updated as f64 / activity.updated as f64),
+                whole(activity.updated as f64)
+            )
+        } else {
+            format!("no update was counted yet, {} are assumed HOT", share(hot_share(relation)))
+        };
+        format!(
+            ": {} sets a column of it, so those updates could not be HOT any more and every index of {} would get an entry for each ({observed})",
+            losers.join(", "),
+            relation.name
+        )
+    }
+
+    /// Why a statement gets no index.
+    fn statements(&self, search: &mut Search<'_>) -> Vec<NotProposed> {
+        let chosen = search.chosen.clone();
+        let total = search.objective(&chosen).max(f64::MIN_POSITIVE);
+        let mut rejected = Vec::new();
+        for (position, asked) in self.asked.iter().enumerate() {
+            let Some(before) = &asked.before else { continue };
+            let (after, _) = search.plan(position, &chosen);
+            if after < before.total_cost * (1.0 - GAINS) {
+                continue;
+            }
+            let notes = self.notes.get(position).map(Vec::as_slice).unwrap_or_default();
+            let offered = search.offered.get(position).cloned().unwrap_or_default();
+            let why = if offered.is_empty() {
+                notes.join("; ")
+            } else {
+                let (best, used) = search.plan(position, &offered);
+                let saved = asked.statement.weight * (before.total_cost - best);
+                if used.is_empty() || best >= before.total_cost * (1.0 - GAINS) {
+                    let mut why = format!(
+                        "none of {} possible indexes would make it cheaper than {}{}",
+                        offered.len(),
+                        cost(before.total_cost),
+                        self.reads(asked)
+                    );
+                    if !notes.is_empty() {
+                        why.push_str(&format!("; {}", notes.join("; ")));
+                    }
+                    why
+                } else if saved < MINIMUM_WORTH * total {
+                    format!(
+                        "an index would make it {} → {}, which is {} of the workload's cost; less than {} is not worth an index",
+                        cost(before.total_cost),
+                        cost(best),
+                        share(saved / total),
+                        share(MINIMUM_WORTH)
+                    )
+                } else {
+                    format!(
+                        "an index would make it {} → {}, but is not worth what it costs writers or the budget: see the indexes not proposed",
+                        cost(before.total_cost),
+                        cost(best)
+                    )
+                }
+            };
+            rejected.push(note(asked.statement, why));
+        }
+        rejected
+    }
+
+    /// How much of its relations a statement reads, by statistics.
+    fn reads(&self, asked: &Asked<'_>) -> String {
+        let shares: Vec<String> = asked
+            .shape
+            .relations
+            .iter()
+            .enumerate()
+            .filter_map(|(mention, used)| {
+                let relation = asked.relation(self.snapshot, mention)?;
+                let kept =
+                    selectivity::of_mention(relation, asked.statement, &asked.shape, mention);
+                Some(format!("{} of {}", share(kept), used.name.name))
+            })
+            .collect();
+        if shares.is_empty() {
+            String::new()
+        } else {
+            format!(": it wants about {} (estimated from statistics)", shares.join(", "))
+        }
+    }
+}
+
+/// A share in per cent, with as many digits as tell it from nothing.
+fn share(share: f64) -> String {
+    let percent = share * 100.0;
+    if percent >= 10.0 {
+        format!("{percent:.0} %")
+    } else if percent >= 0.1 || percent == 0.0 {
+        format!("{percent:.1} %")
+    } else {
+        format!("{percent:.3} %")
+    }
+}
+
+/// A cost in planner units.
+fn cost(cost: f64) -> String {
+    if cost >= 100.0 { whole(cost) } else { format!("{cost:.1}") }
+}
+
+/// A whole number in groups of three.
+fn whole(number: f64) -> String {
+    let digits = format!("{:.0}", number.max(0.0));
+    let mut grouped = String::new();
+    for (position, digit) in digits.chars().enumerate() {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_written_for_people() {
+        assert_eq!(whole(1_234_567.4), "1,234,567");
+        assert_eq!(whole(12.0), "12");
+        assert_eq!(cost(8.44), "8.4");
+        assert_eq!(share(0.049), "4.9 %");
+        assert_eq!(share(0.00001), "0.001 %");
+    }
+}

@@ -1,0 +1,107 @@
+//! Whether an expression can be indexed: PostgreSQL takes only immutable ones.
+
+use super::selectivity::names;
+use pgassay_model::relation::Relation;
+
+/// Functions of `pg_catalog` that are immutable (`pg_proc.provolatile = 'i'`) for every argument but time with
+/// time zone.
+const FUNCTIONS: [&str; 33] = [
+    "abs",
+    "btrim",
+    "ceil",
+    "ceiling",
+    "char_length",
+    "coalesce",
+    "date_part",
+    "date_trunc",
+    "extract",
+    "floor",
+    "left",
+    "length",
+    "lower",
+    "lpad",
+    "ltrim",
+    "md5",
+    "mod",
+    "octet_length",
+    "pg_catalog",
+    "position",
+    "replace",
+    "reverse",
+    "right",
+    "round",
+    "rpad",
+    "rtrim",
+    "split_part",
+    "strpos",
+    "substr",
+    "substring",
+    "translate",
+    "trim",
+    "upper",
+];
+/// More of them.
+const MORE_FUNCTIONS: [&str; 4] =
+    ["trunc", "jsonb_extract_path_text", "json_extract_path_text", "cast"];
+
+/// Types between which casts are immutable.
+const PLAIN_TYPES: [&str; 13] = [
+    "smallint",
+    "int2",
+    "int",
+    "int4",
+    "integer",
+    "bigint",
+    "int8",
+    "numeric",
+    "text",
+    "varchar",
+    "character varying",
+    "boolean",
+    "uuid",
+];
+
+/// Checks an expression over columns of `relation`; the error says what is not known to be immutable.
+pub(super) fn check(relation: &Relation, expression: &str) -> Result<(), String> {
+    let columns: Vec<_> =
+        relation.columns.iter().filter(|column| names(expression, &column.name)).collect();
+    if let Some(column) = columns.iter().find(|column| column.type_name.contains("with time zone"))
+    {
+        return Err(format!(
+            "{expression} depends on the session's time zone ({} is {}), so it can't be indexed; compare the column with bounds instead",
+            column.name, column.type_name
+        ));
+    }
+    for function in functions(expression) {
+        if !FUNCTIONS.contains(&function) && !MORE_FUNCTIONS.contains(&function) {
+            return Err(format!(
+                "{function}() in {expression} is not known to be immutable, and only immutable expressions can be indexed"
+            ));
+        }
+    }
+    for target in expression.split("::").skip(1) {
+        let target = target.trim_start();
+        let plain = PLAIN_TYPES.iter().any(|name| target.starts_with(name));
+        let of_time = columns.iter().all(|column| column.type_name.starts_with("timestamp"))
+            && target.starts_with("date");
+        let source = columns
+            .iter()
+            .all(|column| PLAIN_TYPES.iter().any(|name| column.type_name.starts_with(name)));
+        if !((plain && source) || of_time || columns.is_empty()) {
+            return Err(format!(
+                "the cast in {expression} may depend on the session's settings, so it can't be indexed"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Words before an opening parenthesis.
+fn functions(expression: &str) -> impl Iterator<Item = &str> {
+    expression.match_indices('(').filter_map(|(at, _)| {
+        let before = expression.get(..at)?;
+        let begin =
+            before.rfind(|c: char| !(c.is_alphanumeric() || c == '_')).map_or(0, |end| end + 1);
+        before.get(begin..).filter(|name| !name.is_empty())
+    })
+}

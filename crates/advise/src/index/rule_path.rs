@@ -1,0 +1,266 @@
+//! Costs of reading one relation, by the planner's own formulas on the snapshot's statistics.
+//!
+//! Sources: `src/backend/optimizer/path/costsize.c` (`cost_seqscan`, `cost_index`, `cost_bitmap_heap_scan`,
+//! `index_pages_fetched` after Mackert and Lohman, `cost_sort`) and `btcostestimate` in
+//! `src/backend/utils/adt/selfuncs.c`. Parallel plans and CPU of expressions are left out.
+
+use super::candidates::{constant_condition, is_on};
+use super::cover::normal;
+use super::{selectivity, size};
+use pgassay_model::index::{IndexDefinition, IndexKey};
+use pgassay_model::relation::Relation;
+use pgassay_model::snapshot::Snapshot;
+use pgassay_model::workload::WorkloadStatement;
+use pgassay_sql::{Operator, Predicate, StatementKind, StatementShape, Subject};
+
+/// The planner's cost constants (manual, section 19.7.2).
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Costs {
+    pub seq_page: f64,
+    pub random_page: f64,
+    pub tuple: f64,
+    pub index_tuple: f64,
+    pub operator: f64,
+}
+
+impl Costs {
+    /// The server's, or PostgreSQL's defaults.
+    pub(super) fn of(snapshot: &Snapshot) -> Self {
+        let number = |name: &str, default: f64| {
+            snapshot.parameter(name).and_then(|parameter| parameter.number()).unwrap_or(default)
+        };
+        Costs {
+            seq_page: number("seq_page_cost", 1.0),
+            random_page: number("random_page_cost", 4.0),
+            tuple: number("cpu_tuple_cost", 0.01),
+            index_tuple: number("cpu_index_tuple_cost", 0.005),
+            operator: number("cpu_operator_cost", 0.0025),
+        }
+    }
+
+    /// Descent of a B-tree: comparisons, and 50 operators for each page on the way (DEFAULT_PAGE_CPU_MULTIPLIER).
+    pub(super) fn descent(&self, entries: f64, pages: f64) -> f64 {
+        // About 300 children for each inner page.
+        let height = pages.max(1.0).log(300.0).ceil().max(0.0);
+        self.operator * entries.max(2.0).log2().ceil() + (height + 1.0) * 50.0 * self.operator
+    }
+
+    /// `cost_sort`, in memory; with a LIMIT a heap of twice as many rows.
+    pub(super) fn sort(&self, rows: f64, limit: Option<f64>) -> f64 {
+        let rows = rows.max(2.0);
+        let kept = limit.map_or(rows, |limit| rows.min(2.0 * limit)).max(2.0);
+        2.0 * self.operator * rows * kept.log2()
+    }
+}
+
+/// A way to read a relation.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Path {
+    /// Total cost, in planner units.
+    pub cost: f64,
+    /// Rows it returns.
+    pub rows: f64,
+    /// The index it uses.
+    pub index: Option<String>,
+    /// Whether it returns them in the order wanted.
+    pub ordered: bool,
+}
+
+/// What is read: one mention of a relation in a statement.
+pub(super) struct Reading<'a> {
+    pub costs: &'a Costs,
+    pub relation: &'a Relation,
+    pub statement: &'a WorkloadStatement,
+    pub shape: &'a StatementShape,
+    pub mention: usize,
+    /// Columns joined by, when each is looked up for one value of the other side.
+    pub bound: &'a [&'a str],
+}
+
+impl Reading<'_> {
+    /// All ways to read it with `indexes`.
+    pub(super) fn paths(&self, indexes: &[&IndexDefinition]) -> Vec<Path> {
+        let mut paths = vec![self.sequential()];
+        paths.extend(indexes.iter().filter_map(|index| self.by_index(index)).flatten());
+        paths
+    }
+
+    fn predicates(&self) -> impl Iterator<Item = &Predicate> {
+        self.shape.predicates.iter().filter(|p| p.relation == self.mention && !p.in_or)
+    }
+
+    fn bound_share(&self, column: &str) -> Option<f64> {
+        let column = Subject::Column(column.to_owned());
+        Some(1.0 / selectivity::distinct(self.relation, &column).unwrap_or(200.0).max(1.0))
+    }
+
+    /// Rows that all conditions let through.
+    fn rows(&self) -> f64 {
+        let bound: f64 = self.bound.iter().filter_map(|column| self.bound_share(column)).product();
+        let share = selectivity::together(self.relation, self.statement, self.predicates());
+        (selectivity::rows(self.relation) * share * bound).max(1.0)
+    }
+
+    fn sequential(&self) -> Path {
+        let rows = selectivity::rows(self.relation);
+        let conditions = (self.predicates().count() + self.bound.len()) as f64;
+        Path {
+            cost: self.relation.pages as f64 * self.costs.seq_page
+                + rows * (self.costs.tuple + conditions * self.costs.operator),
+            rows: self.rows(),
+            index: None,
+            ordered: false,
+        }
+    }
+
+    /// An index scan, and a bitmap scan where the order is not wanted.
+    fn by_index(&self, index: &IndexDefinition) -> Option<[Path; 2]> {
+        if index.method != "btree" {
+            return None;
+        }
+        let conditions: Vec<&str> =
+            index.predicate.iter().flat_map(|text| text.split(" AND ")).collect();
+        let implied = |condition: &&str| {
+            self.predicates()
+                .filter_map(|predicate| constant_condition(predicate, self.relation))
+                .any(|known| normal(&known) == normal(condition))
+        };
+        if !conditions.iter().all(implied) {
+            return None;
+        }
+        let in_predicate = |predicate: &&Predicate| {
+            constant_condition(predicate, self.relation).is_some_and(|known| {
+                conditions.iter().any(|condition| normal(condition) == normal(&known))
+            })
+        };
+        let kept = selectivity::together(
+            self.relation,
+            self.statement,
+            self.predicates().filter(in_predicate),
+        );
+        let (served, equal_keys) = self.served(index);
+        let ordered = self.gives_order(index, equal_keys);
+        let bound_keys: Vec<&str> = self
+            .bound
+            .iter()
+            .copied()
+            .filter(|column| {
+                index.keys.iter().take(equal_keys).any(|key| key.column.as_deref() == Some(column))
+            })
+            .collect();
+        let partial = index.predicate.is_some();
+        if served.is_empty() && bound_keys.is_empty() && !ordered && !partial {
+            return None;
+        }
+        let all_rows = selectivity::rows(self.relation);
+        let entries = (all_rows * kept).max(1.0);
+        let share =
+            selectivity::together(
+                self.relation,
+                self.statement,
+                served.iter().copied().filter(|predicate| !in_predicate(predicate)),
+            ) * bound_keys.iter().filter_map(|column| self.bound_share(column)).product::<f64>();
+        let matched = (entries * share).clamp(1.0, entries);
+        let index_pages = size::estimate(self.relation, index, kept);
+        let conditions = (self.predicates().count() + self.bound.len()) as f64;
+        let index_cost = self.costs.descent(entries, index_pages)
+            + (matched / entries * index_pages).ceil() * self.costs.random_page
+            + matched * (self.costs.index_tuple + self.costs.operator);
+        let cpu = matched * (self.costs.tuple + conditions * self.costs.operator);
+        let pages = (self.relation.pages as f64).max(1.0);
+        let hidden = if self.index_only(index) {
+            1.0 - (self.relation.all_visible_pages as f64 / pages).clamp(0.0, 1.0)
+        } else {
+            1.0
+        };
+        // Mackert and Lohman: pages fetched for `matched` rows at random places.
+        let fetched = (2.0 * pages * matched / (2.0 * pages + matched)).min(pages).max(1.0);
+        let worst = fetched * self.costs.random_page;
+        let best = self.costs.random_page
+            + ((matched / all_rows * pages).ceil() - 1.0).max(0.0) * self.costs.seq_page;
+        let correlation = index
+            .keys
+            .first()
+            .and_then(|key| self.relation.column(key.column.as_deref()?)?.statistics.as_ref()?.correlation)
+            .unwrap_or(0.0)
+            // btcostestimate: further keys weaken it.
+            * if index.keys.len() > 1 { 0.75 } else { 1.0 };
+        let heap = (worst + correlation * correlation * (best - worst)) * hidden;
+        let bitmap_page = self.costs.random_page
+            - (self.costs.random_page - self.costs.seq_page) * (fetched / pages).sqrt();
+        let rows = self.rows();
+        let name = Some(index.name.clone());
+        Some([
+            Path { cost: index_cost + heap + cpu, rows, index: name.clone(), ordered },
+            Path {
+                cost: index_cost + fetched * bitmap_page + cpu + matched * self.costs.operator,
+                rows,
+                index: name,
+                ordered: false,
+            },
+        ])
+    }
+
+    /// Conditions that the index finds rows by, and how many of its keys are bound by equality.
+    fn served(&self, index: &IndexDefinition) -> (Vec<&Predicate>, usize) {
+        let mut served = Vec::new();
+        let mut equal_keys = 0;
+        for key in &index.keys {
+            let equal = self.predicates().find(|predicate| {
+                is_on(key, &predicate.subject)
+                    && matches!(
+                        predicate.operator,
+                        Operator::Equal | Operator::In | Operator::IsNull
+                    )
+            });
+            let bound = key.column.as_deref().is_some_and(|column| self.bound.contains(&column));
+            match (equal, bound) {
+                (Some(predicate), _) => served.push(predicate),
+                (None, true) => {}
+                (None, false) => {
+                    served.extend(self.predicates().filter(|predicate| {
+                        is_on(key, &predicate.subject)
+                            && match predicate.operator {
+                                Operator::Range => key.opclass.is_none(),
+                                Operator::PrefixLike | Operator::OtherLike => key.opclass.is_some(),
+                                _ => false,
+                            }
+                    }));
+                    break;
+                }
+            }
+            equal_keys += 1;
+        }
+        (served, equal_keys)
+    }
+
+    /// Whether the keys after those bound by equality are the order wanted, read forwards or backwards.
+    fn gives_order(&self, index: &IndexDefinition, equal_keys: usize) -> bool {
+        let order = &self.shape.order;
+        if order.is_empty() || order.iter().any(|key| key.relation != self.mention) {
+            return false;
+        }
+        let keys: &[IndexKey] = index.keys.get(equal_keys..).unwrap_or_default();
+        let matches = |flipped: bool| {
+            order.len() <= keys.len()
+                && order.iter().zip(keys).all(|(wanted, key)| {
+                    is_on(key, &wanted.subject)
+                        && (wanted.descending == key.descending) != flipped
+                        && (wanted.nulls_first.unwrap_or(wanted.descending) == key.nulls_first)
+                            != flipped
+                })
+        };
+        matches(false) || matches(true)
+    }
+
+    fn index_only(&self, index: &IndexDefinition) -> bool {
+        self.shape.kind == StatementKind::Select
+            && !self.shape.writes
+            && self.shape.columns_read.iter().filter(|(mention, _)| *mention == self.mention).all(
+                |(_, column)| {
+                    index.include.contains(column)
+                        || index.keys.iter().any(|key| key.column.as_ref() == Some(column))
+                },
+            )
+    }
+}

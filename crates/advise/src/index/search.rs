@@ -1,0 +1,425 @@
+//! Chooses among candidates: greedy by worth per byte, then swaps, then what became needless is dropped.
+//!
+//! A statement's candidates are offered to the engine all at once, a few rounds; only what it picks is searched
+//! further (design "indexes": 72 EXPLAINs instead of thousands). A plan that used U under configuration C is the
+//! plan under every C' with U ⊆ C' ⊆ C, so few questions are asked twice.
+
+use super::statement::Asked;
+use super::writes::{Kept, Writes};
+use super::{MINIMUM_WORTH, cover, name, rule, size};
+use pgassay_model::index::{IndexDefinition, RelationName};
+use pgassay_model::interrupt::Interrupt;
+use pgassay_model::snapshot::Snapshot;
+use pgassay_model::units::Bytes;
+use pgassay_model::what_if::{Hypothesis, WhatIf};
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+/// Rounds in which a statement's candidates are offered; each leaves out what earlier rounds picked.
+const ROUNDS: usize = 3;
+/// Rounds of swaps.
+const SWAPS: usize = 3;
+
+/// A set of candidates, by position.
+pub(super) type Set = BTreeSet<usize>;
+
+/// When to stop with the best set so far.
+#[derive(Debug, Clone)]
+pub(super) struct Stop {
+    pub deadline: Option<Instant>,
+    pub interrupt: Interrupt,
+}
+
+impl Stop {
+    /// Whether it is time.
+    pub(super) fn requested(&self) -> bool {
+        self.interrupt.requested()
+            || self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+}
+
+/// An index that could be.
+#[derive(Debug)]
+pub(super) struct Candidate {
+    pub definition: IndexDefinition,
+    pub size: Bytes,
+    /// Share of the relation's rows that it holds.
+    pub share: f64,
+}
+
+/// A plan that is known.
+#[derive(Debug, Clone)]
+struct Planned {
+    offered: Set,
+    used: Set,
+    cost: f64,
+}
+
+/// The state of a search.
+pub(super) struct Search<'a> {
+    snapshot: &'a Snapshot,
+    asked: &'a [Asked<'a>],
+    engine: &'a mut dyn WhatIf,
+    writes: Writes<'a>,
+    budget: Option<Bytes>,
+    stop: Stop,
+    pub candidates: Vec<Candidate>,
+    /// Candidates of each statement.
+    pub offered: Vec<Set>,
+    /// Candidates that some plan used.
+    pub pool: Set,
+    pub chosen: Set,
+    /// Candidates the engine could not answer for, with its words.
+    pub refused: Vec<(usize, String)>,
+    plans: Vec<Vec<Planned>>,
+}
+
+impl<'a> Search<'a> {
+    pub(super) fn new(
+        snapshot: &'a Snapshot,
+        asked: &'a [Asked<'a>],
+        engine: &'a mut dyn WhatIf,
+        budget: Option<Bytes>,
+        stop: Stop,
+    ) -> Self {
+        Search {
+            snapshot,
+            asked,
+            engine,
+            writes: Writes::new(snapshot, asked),
+            budget,
+            stop,
+            candidates: Vec::new(),
+            offered: vec![Set::new(); asked.len()],
+            pool: Set::new(),
+            chosen: Set::new(),
+            refused: Vec::new(),
+            plans: vec![Vec::new(); asked.len()],
+        }
+    }
+
+    /// Adds a statement's candidates.
+    pub(super) fn offer(&mut self, statement: usize, definitions: Vec<IndexDefinition>) {
+        let Some(asked) = self.asked.get(statement) else { return };
+        for mut definition in definitions {
+            let same = |known: &Candidate| {
+                let name = definition.name.clone();
+                IndexDefinition { name, ..known.definition.clone() } == definition
+            };
+            let position = match self.candidates.iter().position(same) {
+                Some(position) => position,
+                None => {
+                    let mut taken = name::taken(self.snapshot, &definition.relation.schema);
+                    taken.extend(self.candidates.iter().map(|known| known.definition.name.clone()));
+                    definition.name = name::choose(&definition, &taken);
+                    let share = rule::predicate_share(
+                        self.snapshot,
+                        asked.statement,
+                        &asked.shape,
+                        &definition,
+                    );
+                    let size = self.engine.index_size(&definition).unwrap_or_else(|| {
+                        self.snapshot
+                            .relation(&definition.relation)
+                            .map_or(Bytes(0), |relation| size::bytes(relation, &definition, share))
+                    });
+                    self.candidates.push(Candidate { definition, size, share });
+                    self.candidates.len() - 1
+                }
+            };
+            if let Some(offered) = self.offered.get_mut(statement) {
+                offered.insert(position);
+            }
+        }
+    }
+
+    /// Searches.
+    pub(super) fn run(&mut self) {
+        self.preselect();
+        self.greedy();
+        self.drop_needless();
+        for _ in 0..SWAPS {
+            if self.stop.requested() || !self.swap() {
+                break;
+            }
+            self.drop_needless();
+        }
+    }
+
+    fn preselect(&mut self) {
+        for statement in 0..self.asked.len() {
+            let mut open = self.offered.get(statement).cloned().unwrap_or_default();
+            for _ in 0..ROUNDS {
+                if open.is_empty() || self.stop.requested() {
+                    break;
+                }
+                let (_, used) = self.plan(statement, &open);
+                if used.is_empty() {
+                    break;
+                }
+                open.retain(|candidate| !used.contains(candidate));
+                self.pool.extend(used);
+            }
+        }
+    }
+
+    fn greedy(&mut self) {
+        loop {
+            let total = self.objective(&self.chosen.clone());
+            let mut best: Option<(f64, usize)> = None;
+            for candidate in self.pool.clone() {
+                if self.stop.requested() {
+                    break;
+                }
+                if self.chosen.contains(&candidate)
+                    || self.is_covered(candidate)
+                    || !self.fits(candidate, None)
+                {
+                    continue;
+                }
+                let (read, write) = self.gain(candidate);
+                let net = read - write;
+                if net <= 0.0 || net < MINIMUM_WORTH * total {
+                    continue;
+                }
+                let size = self.candidates.get(candidate).map_or(1, |known| known.size.0.max(1));
+                let score = net / size as f64;
+                if best.is_none_or(|(known, _)| score > known) {
+                    best = Some((score, candidate));
+                }
+            }
+            match best {
+                Some((_, candidate)) => self.chosen.insert(candidate),
+                None => return,
+            };
+        }
+    }
+
+    /// Drops chosen indexes without which nothing is lost, the least worth first.
+    fn drop_needless(&mut self) {
+        while !self.stop.requested() {
+            let total = self.objective(&self.chosen.clone());
+            let mut least: Option<(f64, usize)> = None;
+            for candidate in self.chosen.clone() {
+                let mut without = self.chosen.clone();
+                without.remove(&candidate);
+                let loss = self.objective(&without) - total;
+                if loss < MINIMUM_WORTH * total && least.is_none_or(|(known, _)| loss < known) {
+                    least = Some((loss, candidate));
+                }
+            }
+            match least {
+                Some((_, candidate)) => self.chosen.remove(&candidate),
+                None => return,
+            };
+        }
+    }
+
+    /// Replaces one chosen index by another of the same relation, where that is worth it.
+    fn swap(&mut self) -> bool {
+        let total = self.objective(&self.chosen.clone());
+        let mut best: Option<(f64, usize, usize)> = None;
+        for out in self.chosen.clone() {
+            for into in self.pool.clone() {
+                if self.stop.requested() {
+                    return false;
+                }
+                let same_relation = self.relation_of(out) == self.relation_of(into);
+                if !same_relation || self.chosen.contains(&into) || !self.fits(into, Some(out)) {
+                    continue;
+                }
+                let mut set = self.chosen.clone();
+                set.remove(&out);
+                set.insert(into);
+                let gain = total - self.objective(&set);
+                if gain >= MINIMUM_WORTH * total
+                    && gain > 0.0
+                    && best.is_none_or(|(known, ..)| gain > known)
+                {
+                    best = Some((gain, out, into));
+                }
+            }
+        }
+        if let Some((_, out, into)) = best {
+            self.chosen.remove(&out);
+            self.chosen.insert(into);
+        }
+        best.is_some()
+    }
+
+    /// What a candidate would save readers and cost writers beyond the chosen ones, weighted, in planner units.
+    pub(super) fn gain(&mut self, candidate: usize) -> (f64, f64) {
+        let without: Set =
+            self.chosen.iter().copied().filter(|chosen| *chosen != candidate).collect();
+        let mut with = without.clone();
+        with.insert(candidate);
+        let read = self.read_cost(&without) - self.read_cost(&with);
+        let write = self.write_cost(&with) - self.write_cost(&without);
+        (read, write)
+    }
+
+    /// Weighted cost of all statements and of maintaining a set.
+    pub(super) fn objective(&mut self, set: &Set) -> f64 {
+        self.read_cost(set) + self.write_cost(set)
+    }
+
+    fn read_cost(&mut self, set: &Set) -> f64 {
+        (0..self.asked.len())
+            .map(|statement| {
+                let weight = self.asked.get(statement).map_or(0.0, |asked| asked.statement.weight);
+                weight * self.plan(statement, set).0
+            })
+            .sum()
+    }
+
+    fn write_cost(&self, set: &Set) -> f64 {
+        let relations: BTreeSet<&RelationName> = set
+            .iter()
+            .filter_map(|candidate| Some(&self.candidates.get(*candidate)?.definition.relation))
+            .collect();
+        relations
+            .into_iter()
+            .filter_map(|name| {
+                let kept: Vec<Kept<'_>> = set
+                    .iter()
+                    .filter_map(|candidate| self.candidates.get(*candidate))
+                    .filter(|candidate| candidate.definition.relation == *name)
+                    .map(|candidate| Kept {
+                        definition: &candidate.definition,
+                        share: candidate.share,
+                    })
+                    .collect();
+                Some(self.writes.added(self.snapshot.relation(name)?, &kept))
+            })
+            .sum()
+    }
+
+    /// Cost of a statement under a set, and the candidates its plan uses.
+    pub(super) fn plan(&mut self, statement: usize, set: &Set) -> (f64, Set) {
+        let asked = self.asked;
+        let Some((asked, before)) =
+            asked.get(statement).and_then(|asked| Some((asked, asked.before.as_ref()?)))
+        else {
+            return (0.0, Set::new());
+        };
+        let mut relevant: Set = set
+            .iter()
+            .copied()
+            .filter(|candidate| {
+                !self.refused.iter().any(|(refused, _)| refused == candidate)
+                    && self.relation_of(*candidate).is_some_and(|relation| {
+                        asked.shape.relations.iter().any(|mention| mention.name == *relation)
+                    })
+            })
+            .collect();
+        if relevant.is_empty() {
+            return (before.total_cost, Set::new());
+        }
+        if let Some(known) = self.plans.get(statement).and_then(|plans| {
+            plans
+                .iter()
+                .find(|plan| plan.used.is_subset(&relevant) && relevant.is_subset(&plan.offered))
+        }) {
+            return (known.cost, known.used.clone());
+        }
+        loop {
+            match self.ask(asked, &relevant) {
+                Ok((cost, used)) => {
+                    if let Some(plans) = self.plans.get_mut(statement) {
+                        plans.push(Planned { offered: relevant, used: used.clone(), cost });
+                    }
+                    return (cost, used);
+                }
+                Err(reason) => {
+                    // One bad candidate spoils the question: find it by asking for each alone.
+                    let bad: Vec<(usize, String)> = if relevant.len() == 1 {
+                        relevant.iter().map(|candidate| (*candidate, reason.clone())).collect()
+                    } else {
+                        relevant
+                            .iter()
+                            .filter_map(|candidate| {
+                                Some((*candidate, self.ask(asked, &Set::from([*candidate])).err()?))
+                            })
+                            .collect()
+                    };
+                    relevant
+                        .retain(|candidate| !bad.iter().any(|(refused, _)| refused == candidate));
+                    let gave_up = bad.is_empty() || relevant.is_empty();
+                    self.refused.extend(bad);
+                    if gave_up {
+                        return (before.total_cost, Set::new());
+                    }
+                }
+            }
+        }
+    }
+
+    fn ask(&mut self, asked: &Asked<'_>, set: &Set) -> Result<(f64, Set), String> {
+        let indexes: Vec<IndexDefinition> = set
+            .iter()
+            .filter_map(|candidate| Some(self.candidates.get(*candidate)?.definition.clone()))
+            .collect();
+        let hypothesis = Hypothesis { indexes, ..Hypothesis::default() };
+        let plan =
+            self.engine.cost(asked.statement, &hypothesis).map_err(|error| error.to_string())?;
+        let used = set
+            .iter()
+            .copied()
+            .filter(|candidate| {
+                self.candidates
+                    .get(*candidate)
+                    .is_some_and(|known| plan.indexes.contains(&known.definition.name))
+            })
+            .collect();
+        Ok((plan.total_cost, used))
+    }
+
+    fn relation_of(&self, candidate: usize) -> Option<&RelationName> {
+        Some(&self.candidates.get(candidate)?.definition.relation)
+    }
+
+    fn is_covered(&self, candidate: usize) -> bool {
+        self.candidates.get(candidate).is_some_and(|candidate| {
+            self.chosen
+                .iter()
+                .filter_map(|chosen| self.candidates.get(*chosen))
+                .any(|chosen| cover::covers(&chosen.definition, &candidate.definition))
+        })
+    }
+
+    /// Whether a candidate fits into the budget beside the chosen ones, without `out`.
+    pub(super) fn fits(&self, candidate: usize, out: Option<usize>) -> bool {
+        let size = |position: usize| self.candidates.get(position).map_or(0, |known| known.size.0);
+        let taken: u64 = self
+            .chosen
+            .iter()
+            .filter(|chosen| Some(**chosen) != out)
+            .map(|chosen| size(*chosen))
+            .sum();
+        self.budget.is_none_or(|budget| taken + size(candidate) <= budget.0)
+    }
+
+    /// Weighted cost of the statements today.
+    pub(super) fn cost_before(&self) -> f64 {
+        self.asked.iter().map(Asked::weighted_before).sum()
+    }
+
+    /// Weighted cost of the statements with the chosen indexes.
+    pub(super) fn cost_after(&mut self) -> f64 {
+        let chosen = self.chosen.clone();
+        self.read_cost(&chosen)
+    }
+
+    pub(super) fn engine_name(&self) -> &'static str {
+        self.engine.engine()
+    }
+
+    pub(super) fn calls(&self) -> u64 {
+        self.engine.calls()
+    }
+
+    /// Whether the search came to its end.
+    pub(super) fn stopped(&self) -> bool {
+        self.stop.requested()
+    }
+}

@@ -1,0 +1,293 @@
+//! Shares of rows that conditions let through, from `pg_stats`, as the planner would estimate them.
+//!
+//! Formulas: manual, chapter "Row Estimation Examples"; defaults: `src/include/utils/selfuncs.h`.
+
+use pgassay_model::relation::{Column, ColumnStatistics, Relation};
+use pgassay_model::workload::WorkloadStatement;
+use pgassay_sql::{Operator, Predicate, StatementShape, Subject, ValueKind};
+use std::cmp::Ordering;
+
+/// DEFAULT_EQ_SEL: an equality without statistics.
+const EQUAL: f64 = 0.005;
+/// DEFAULT_INEQ_SEL: an inequality without statistics.
+const INEQUALITY: f64 = 1.0 / 3.0;
+/// DEFAULT_RANGE_INEQ_SEL: a range closed on both sides, without statistics.
+const CLOSED_RANGE: f64 = 0.005;
+/// DEFAULT_MATCH_SEL: a pattern without statistics.
+const MATCH: f64 = 0.005;
+/// DEFAULT_UNK_SEL: IS NULL without statistics.
+const NULL: f64 = 0.005;
+/// Length assumed of a list that can't be seen.
+const LIST_UNKNOWN: f64 = 3.0;
+
+/// An estimated share.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Share {
+    /// 0–1.
+    pub share: f64,
+    /// Whether statistics of the column stand behind it; otherwise it is a default.
+    pub known: bool,
+}
+
+/// Rows of a relation: `reltuples`, or live rows where it was never analyzed; at least 1.
+pub(super) fn rows(relation: &Relation) -> f64 {
+    relation.rows.filter(|rows| *rows > 0.0).unwrap_or(relation.activity.live_rows as f64).max(1.0)
+}
+
+/// Distinct values of a subject; None without statistics.
+pub(super) fn distinct(relation: &Relation, subject: &Subject) -> Option<f64> {
+    let statistics = column_of(relation, subject)?.statistics.as_ref()?;
+    Some(statistics.distinct(rows(relation)))
+}
+
+/// Share of a relation's rows that all conditions of a mention together let through.
+pub(super) fn of_mention(
+    relation: &Relation,
+    statement: &WorkloadStatement,
+    shape: &StatementShape,
+    mention: usize,
+) -> f64 {
+    together(
+        relation,
+        statement,
+        shape
+            .predicates
+            .iter()
+            .filter(|predicate| predicate.relation == mention && !predicate.in_or),
+    )
+}
+
+/// Share that several conditions let through: the product, but two bounds of one column are one range
+/// (`clauselist_selectivity`).
+pub(super) fn together<'p>(
+    relation: &Relation,
+    statement: &WorkloadStatement,
+    predicates: impl Iterator<Item = &'p Predicate>,
+) -> f64 {
+    let mut share = 1.0;
+    let mut ranges: Vec<(&Subject, Share)> = Vec::new();
+    for predicate in predicates {
+        let estimate = of(relation, statement, predicate);
+        match ranges.iter_mut().find(|(subject, _)| {
+            predicate.operator == Operator::Range && **subject == predicate.subject
+        }) {
+            Some((_, first)) => {
+                let both = first.known && estimate.known;
+                let overlap = first.share + estimate.share - 1.0;
+                first.share = if both && overlap > 0.0 { overlap } else { CLOSED_RANGE };
+            }
+            None if predicate.operator == Operator::Range => {
+                ranges.push((&predicate.subject, estimate));
+            }
+            None => share *= estimate.share,
+        }
+    }
+    (share * ranges.iter().map(|(_, range)| range.share).product::<f64>()).clamp(0.0, 1.0)
+}
+
+/// Share that one condition lets through.
+pub(super) fn of(
+    relation: &Relation,
+    statement: &WorkloadStatement,
+    predicate: &Predicate,
+) -> Share {
+    let column = column_of(relation, &predicate.subject);
+    let is_column = matches!(predicate.subject, Subject::Column(_));
+    let statistics = column.and_then(|column| column.statistics.as_ref());
+    let rows = rows(relation);
+    let default = |share| Share { share, known: false };
+    let Some(statistics) = statistics else {
+        return default(match predicate.operator {
+            Operator::Equal => EQUAL,
+            Operator::In => EQUAL * LIST_UNKNOWN,
+            Operator::Range => INEQUALITY,
+            Operator::IsNull => NULL,
+            Operator::IsNotNull => 1.0 - NULL,
+            Operator::NotEqual => 1.0 - EQUAL,
+            Operator::PrefixLike | Operator::OtherLike | Operator::Other(_) => MATCH,
+        });
+    };
+    let known = |share: f64| Share { share: share.clamp(0.0, 1.0), known: is_column };
+    match predicate.operator {
+        Operator::Equal => known(equal(statistics, rows, statement, predicate)),
+        Operator::NotEqual => {
+            known(1.0 - statistics.null_fraction - equal(statistics, rows, statement, predicate))
+        }
+        Operator::In => known(
+            list_length(statement, predicate) * (1.0 - statistics.null_fraction)
+                / statistics.distinct(rows),
+        ),
+        Operator::IsNull => known(statistics.null_fraction),
+        Operator::IsNotNull => known(1.0 - statistics.null_fraction),
+        Operator::Range => match range(statistics, statement, predicate) {
+            Some(share) => known(share),
+            None => default(INEQUALITY),
+        },
+        Operator::PrefixLike | Operator::OtherLike | Operator::Other(_) => default(MATCH),
+    }
+}
+
+/// The column of a subject; of an expression the only column it names, whose distribution the planner would
+/// find in the expression's own statistics once the index exists.
+fn column_of<'r>(relation: &'r Relation, subject: &Subject) -> Option<&'r Column> {
+    match subject {
+        Subject::Column(name) => relation.column(name),
+        Subject::Expression(text) => {
+            let mut named = relation.columns.iter().filter(|column| names(text, &column.name));
+            let first = named.next()?;
+            named.next().is_none().then_some(first)
+        }
+    }
+}
+
+/// Whether a column's name stands in an SQL text as a word.
+pub(super) fn names(text: &str, column: &str) -> bool {
+    let word = |c: char| c.is_alphanumeric() || c == '_' || c == '$';
+    text.match_indices(column)
+        .any(|(at, _)| !text[..at].ends_with(word) && !text[at + column.len()..].starts_with(word))
+}
+
+/// `eqsel`: the frequency of a most common value, or the rest shared among the other values; the mean over the
+/// parameter sets.
+fn equal(
+    statistics: &ColumnStatistics,
+    rows: f64,
+    statement: &WorkloadStatement,
+    predicate: &Predicate,
+) -> f64 {
+    let common: f64 = statistics.most_common.iter().map(|(_, frequency)| frequency).sum();
+    let others = (statistics.distinct(rows) - statistics.most_common.len() as f64).max(1.0);
+    let rest = (1.0 - statistics.null_fraction - common).max(0.0) / others;
+    let one = |value: &str| {
+        statistics
+            .most_common
+            .iter()
+            .find(|(common, _)| same_value(common, value))
+            .map_or(rest, |(_, frequency)| *frequency)
+    };
+    let values = values(statement, predicate);
+    if values.is_empty() {
+        return (1.0 - statistics.null_fraction) / statistics.distinct(rows);
+    }
+    values.iter().map(|value| one(value)).sum::<f64>() / values.len() as f64
+}
+
+/// `pg_stats` shows a boolean as t or f, SQL as true or false.
+fn same_value(statistic: &str, value: &str) -> bool {
+    statistic == value
+        || matches!((statistic, value), ("t", "true" | "on" | "1") | ("f", "false" | "off" | "0"))
+}
+
+/// The values a condition compares with: those of the parameter sets, or the constant without quotes and cast.
+pub(super) fn values(statement: &WorkloadStatement, predicate: &Predicate) -> Vec<String> {
+    match &predicate.value {
+        ValueKind::Parameter(number) => statement
+            .parameters
+            .iter()
+            .filter_map(|set| set.get(number.checked_sub(1)?)?.clone())
+            .collect(),
+        ValueKind::Constant(text) => vec![unquoted(text)],
+        ValueKind::Other => Vec::new(),
+    }
+}
+
+fn unquoted(text: &str) -> String {
+    match text
+        .strip_prefix('\'')
+        .and_then(|rest| rest.rfind('\'').map(|end| rest[..end].to_owned()))
+    {
+        Some(inner) => inner.replace("''", "'"),
+        None => text.split("::").next().unwrap_or(text).to_owned(),
+    }
+}
+
+fn list_length(statement: &WorkloadStatement, predicate: &Predicate) -> f64 {
+    let lengths: Vec<f64> = values(statement, predicate)
+        .iter()
+        .filter(|value| value.starts_with('{'))
+        .map(|value| value.matches(',').count() as f64 + 1.0)
+        .collect();
+    if lengths.is_empty() {
+        LIST_UNKNOWN
+    } else {
+        lengths.iter().sum::<f64>() / lengths.len() as f64
+    }
+}
+
+/// `ineq_histogram_selectivity`: where the value lies among the histogram's bounds, on the side the comparison
+/// keeps; None without values, a histogram, or a direction.
+fn range(
+    statistics: &ColumnStatistics,
+    statement: &WorkloadStatement,
+    predicate: &Predicate,
+) -> Option<f64> {
+    let Subject::Column(column) = &predicate.subject else { return None };
+    let below = direction(&statement.sql, column, &predicate.value)?;
+    let values = values(statement, predicate);
+    let buckets = statistics.histogram.len().checked_sub(1).filter(|buckets| *buckets > 0)?;
+    if values.is_empty() {
+        return None;
+    }
+    let position = |value: &String| {
+        let under = statistics
+            .histogram
+            .iter()
+            .filter(|bound| compare(bound, value) == Ordering::Less)
+            .count();
+        (under as f64 - 0.5).clamp(0.0, buckets as f64) / buckets as f64
+    };
+    let under = values.iter().map(position).sum::<f64>() / values.len() as f64;
+    let kept = if below { under } else { 1.0 - under };
+    let histogram_share =
+        1.0 - statistics.null_fraction - statistics.most_common.iter().map(|(_, f)| f).sum::<f64>();
+    let common: f64 = statistics
+        .most_common
+        .iter()
+        .map(|(common, frequency)| {
+            let matching = values
+                .iter()
+                .filter(|value| (compare(common, value) == Ordering::Less) == below)
+                .count();
+            frequency * matching as f64 / values.len() as f64
+        })
+        .sum();
+    // Never exactly nothing: the planner keeps 1 of 10,000 at the histogram's ends.
+    Some((kept * histogram_share.max(0.0) + common).max(1e-4))
+}
+
+/// Numbers as numbers, everything else as text (dates in ISO form sort as text).
+fn compare(a: &str, b: &str) -> Ordering {
+    match (a.parse::<f64>(), b.parse::<f64>()) {
+        (Ok(a), Ok(b)) => a.partial_cmp(&b).unwrap_or(Ordering::Equal),
+        _ => a.cmp(b),
+    }
+}
+
+/// Whether the comparison of a column with a value keeps what lies below it. The shape does not say, so the
+/// text is read: `column <`, or with the sides exchanged `$n >`. None where neither stands there.
+fn direction(sql: &str, column: &str, value: &ValueKind) -> Option<bool> {
+    let compact: String = sql.chars().filter(|c| !c.is_whitespace() && *c != '"').collect();
+    let compact = compact.to_ascii_lowercase();
+    let column = column.to_ascii_lowercase();
+    let value = match value {
+        ValueKind::Parameter(number) => format!("${number}"),
+        ValueKind::Constant(text) => {
+            text.chars().filter(|c| !c.is_whitespace()).collect::<String>().to_ascii_lowercase()
+        }
+        ValueKind::Other => return None,
+    };
+    for (operator, below) in [("<=", true), ("<", true), (">=", false), (">", false)] {
+        if compact.contains(&format!("{column}{operator}{value}")) {
+            return Some(below);
+        }
+        let reversed = format!("{value}{operator}");
+        if compact.match_indices(&reversed).any(|(at, text)| {
+            let rest = &compact[at + text.len()..];
+            rest.starts_with(&column)
+                || rest.split_once('.').is_some_and(|(_, rest)| rest.starts_with(&column))
+        }) {
+            return Some(!below);
+        }
+    }
+    None
+}

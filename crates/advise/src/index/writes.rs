@@ -1,0 +1,122 @@
+//! What indexes cost those who write, in planner units.
+//!
+//! The planner does not count it, so the rules stand here. Per index entry written: the descent of the tree,
+//! as `btcostestimate` counts it, and one leaf page fetched at random and dirtied (`random_page_cost`). An INSERT
+//! writes an entry into every index. An UPDATE that sets no indexed column can be HOT and writes none (manual,
+//! section 73.7 "Heap-Only Tuples"): the first index on a column it sets ends that, and then *every* index of
+//! the relation gets an entry. A DELETE leaves the entry to VACUUM, which reads the index in order:
+//! `cpu_index_tuple_cost`.
+
+use super::rule_path::Costs;
+use super::selectivity::{names, rows};
+use super::statement::Asked;
+use pgassay_model::index::IndexDefinition;
+use pgassay_model::relation::Relation;
+use pgassay_model::snapshot::Snapshot;
+use pgassay_sql::StatementKind;
+
+/// Updates that must have been counted before their HOT share is taken as evidence.
+const ENOUGH_UPDATES: u64 = 100;
+
+/// A relation's indexes today and proposed, for one question.
+pub(super) struct Writes<'a> {
+    costs: Costs,
+    asked: &'a [Asked<'a>],
+}
+
+/// An index with the share of the relation's rows that it holds.
+pub(super) struct Kept<'a> {
+    /// The index.
+    pub definition: &'a IndexDefinition,
+    /// 0–1; 1 without predicate.
+    pub share: f64,
+}
+
+impl<'a> Writes<'a> {
+    pub(super) fn new(snapshot: &Snapshot, asked: &'a [Asked<'a>]) -> Self {
+        Writes { costs: Costs::of(snapshot), asked }
+    }
+
+    /// Weighted cost that `added` bring to the writers of `relation`.
+    pub(super) fn added(&self, relation: &Relation, added: &[Kept<'_>]) -> f64 {
+        if added.is_empty() {
+            return 0.0;
+        }
+        self.asked
+            .iter()
+            .filter(|asked| {
+                asked
+                    .shape
+                    .relations
+                    .iter()
+                    .any(|mention| mention.target_of_write && mention.name == relation.name)
+            })
+            .map(|asked| {
+                asked.statement.weight * asked.rows_written * self.per_row(relation, asked, added)
+            })
+            .sum()
+    }
+
+    /// Whether a statement's updates are HOT today and would no longer be.
+    pub(super) fn loses_hot(
+        relation: &Relation,
+        asked: &Asked<'_>,
+        added: &IndexDefinition,
+    ) -> bool {
+        asked.shape.kind == StatementKind::Update
+            && !relation.indexes.iter().any(|index| sets(asked, &index.definition))
+            && sets(asked, added)
+    }
+
+    fn per_row(&self, relation: &Relation, asked: &Asked<'_>, added: &[Kept<'_>]) -> f64 {
+        let entry = self.entry(relation);
+        let new_entries: f64 = added.iter().map(|kept| kept.share).sum();
+        match asked.shape.kind {
+            StatementKind::Insert | StatementKind::Merge => entry * new_entries,
+            StatementKind::Update => {
+                let existing = relation.indexes.len() as f64;
+                let hot_today =
+                    if relation.indexes.iter().any(|index| sets(asked, &index.definition)) {
+                        0.0
+                    } else {
+                        hot_share(relation)
+                    };
+                let hot_then = if added.iter().any(|kept| sets(asked, kept.definition)) {
+                    0.0
+                } else {
+                    hot_today
+                };
+                entry * ((1.0 - hot_then) * (existing + new_entries) - (1.0 - hot_today) * existing)
+            }
+            StatementKind::Delete => self.costs.index_tuple * new_entries,
+            StatementKind::Select | StatementKind::Utility => 0.0,
+        }
+    }
+
+    /// One index entry written.
+    fn entry(&self, relation: &Relation) -> f64 {
+        self.costs.descent(rows(relation), (rows(relation) / 300.0).max(1.0))
+            + self.costs.random_page
+    }
+}
+
+/// Share of updates that find room for a new version on the same page: observed, or all where too few were seen.
+pub(super) fn hot_share(relation: &Relation) -> f64 {
+    let activity = &relation.activity;
+    if activity.updated >= ENOUGH_UPDATES {
+        (activity.hot_updated as f64 / activity.updated as f64).clamp(0.0, 1.0)
+    } else {
+        1.0
+    }
+}
+
+/// Whether an UPDATE sets a column that an index reads: as key, INCLUDE, or in its predicate.
+fn sets(asked: &Asked<'_>, index: &IndexDefinition) -> bool {
+    asked.shape.columns_written.iter().any(|column| {
+        index.keys.iter().any(|key| {
+            key.column.as_ref() == Some(column)
+                || key.expression.as_deref().is_some_and(|text| names(text, column))
+        }) || index.include.contains(column)
+            || index.predicate.as_deref().is_some_and(|text| names(text, column))
+    })
+}
