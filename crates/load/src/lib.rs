@@ -1,1 +1,27 @@
-//! Drives a workload and measures where the time goes.
+//! Drives a workload and measures where the time goes: load, latency histograms, the ledger. Never judges.
+//!
+//! The client is our own and blocking, one thread per client, so that every step of a request (opening the
+//! socket, TLS, log-in, waiting, the answer) can be timed by itself. Statements go as unnamed statements of
+//! the extended protocol (Parse, Bind, Execute, Sync in one write), which behaves the same on a direct
+//! connection and through PgBouncer of any version and pool mode.
+
+mod arrivals;
+mod client;
+mod connection;
+mod drive;
+mod error;
+mod gate;
+pub mod ledger;
+mod login;
+mod notes;
+mod options;
+pub mod probe;
+mod processes;
+mod requests;
+mod tally;
+mod wire;
+
+pub use drive::{Driven, drive};
+pub use error::LoadError;
+pub use ledger::{ClientParts, ServerParts};
+pub use options::{LoadMode, LoadOptions};

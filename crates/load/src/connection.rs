@@ -1,0 +1,244 @@
+//! Opening a connection step by step, each step timed, and sending requests on it.
+
+use crate::LoadError;
+use crate::login::{CancelKey, log_in, startup};
+use crate::wire::{Transport, Wire, is_timeout};
+use bytes::BytesMut;
+use pgassay_model::connection::{ConnectionSettings, Host, SslMode};
+use postgres_protocol::message::frontend;
+use rustls::client::Resumption;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use std::io::{self, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub(crate) use crate::wire::{ConnectionError, Patience, ServerError};
+
+/// How often a waiting client looks whether it should give up.
+pub(crate) const POLL: Duration = Duration::from_millis(100);
+/// How long sending a cancel request may take: it is a courtesy to the server.
+const CANCEL: Duration = Duration::from_millis(300);
+
+/// What each step of opening a connection took.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Opening {
+    /// Resolving the name and opening the socket.
+    pub(crate) connect: Duration,
+    /// From the request for TLS to the end of its handshake.
+    pub(crate) tls: Duration,
+    /// From the start-up message to the first ReadyForQuery.
+    pub(crate) auth: Duration,
+}
+
+/// Opens connections to one target.
+#[derive(Debug)]
+pub(crate) struct Dialer {
+    settings: ConnectionSettings,
+    startup: BytesMut,
+    tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+    poll: Duration,
+}
+
+impl Dialer {
+    /// Resolves what is the same for every connection. `poll`: how often waiting is interrupted.
+    pub(crate) fn new(settings: &ConnectionSettings, poll: Duration) -> Result<Self, LoadError> {
+        let target = || settings.to_string();
+        // libpq, too, leaves TLS out on a Unix-domain socket.
+        let tls = match (&settings.host, settings.ssl_mode) {
+            (Host::Unix(_), _) | (_, SslMode::Disable) => None,
+            (Host::Tcp(_), _) => {
+                let failed = |source| LoadError::Tls { target: target(), source };
+                let mut config = pgassay_postgres::tls::client_config(settings)
+                    .map_err(failed)?
+                    .as_ref()
+                    .clone();
+                // A resumed session costs less than what an application's new connection costs: libpq does
+                // not resume, and PostgreSQL issues no tickets.
+                config.resumption = Resumption::disabled();
+                let name = pgassay_postgres::tls::server_name(settings).map_err(failed)?;
+                Some((Arc::new(config), name))
+            }
+        };
+        let startup = startup(settings).map_err(|error| LoadError::opening(target(), &error))?;
+        Ok(Dialer { settings: settings.clone(), startup, tls, poll })
+    }
+
+    /// How long opening may take, as [`Patience`] wants it.
+    pub(crate) fn timeout(&self) -> Option<Duration> {
+        Some(self.settings.connect_timeout).filter(|timeout| !timeout.is_zero())
+    }
+
+    /// Opens a connection and logs in.
+    pub(crate) fn open(
+        &self,
+        patience: Patience<'_>,
+    ) -> Result<(Connection, Opening), ConnectionError> {
+        let mut opening = Opening::default();
+        let begin = Instant::now();
+        let mut transport = self.connect()?;
+        let connected = Instant::now();
+        opening.connect = connected - begin;
+        if let (Transport::Tcp(stream), Some((config, name))) = (&mut transport, &self.tls) {
+            if self.request_tls(stream, patience)? {
+                transport = handshake(transport, config, name, patience)?;
+            }
+            opening.tls = connected.elapsed();
+        }
+        let begin = Instant::now();
+        let mut wire = Wire::new(transport);
+        let key = log_in(&mut wire, &self.startup, &self.settings, patience)?;
+        opening.auth = begin.elapsed();
+        Ok((Connection { wire, key }, opening))
+    }
+
+    fn connect(&self) -> Result<Transport, ConnectionError> {
+        let failed = |source| ConnectionError::Io { doing: "connecting", source };
+        match &self.settings.host {
+            Host::Tcp(host) => {
+                let stream = self.connect_tcp(host, self.timeout()).map_err(failed)?;
+                stream.set_nodelay(true).map_err(failed)?;
+                stream.set_read_timeout(Some(self.poll)).map_err(failed)?;
+                stream.set_write_timeout(Some(self.poll)).map_err(failed)?;
+                Ok(Transport::Tcp(stream))
+            }
+            Host::Unix(directory) => {
+                let path = directory.join(format!(".s.PGSQL.{}", self.settings.port));
+                let stream = UnixStream::connect(path).map_err(failed)?;
+                stream.set_read_timeout(Some(self.poll)).map_err(failed)?;
+                stream.set_write_timeout(Some(self.poll)).map_err(failed)?;
+                Ok(Transport::Unix(stream))
+            }
+        }
+    }
+
+    /// Tries every address of the name, as libpq does.
+    fn connect_tcp(&self, host: &str, timeout: Option<Duration>) -> io::Result<TcpStream> {
+        let mut last = None;
+        for address in (host, self.settings.port).to_socket_addrs()? {
+            let attempt = match timeout {
+                Some(timeout) => TcpStream::connect_timeout(&address, timeout),
+                None => TcpStream::connect(address),
+            };
+            match attempt {
+                Ok(stream) => return Ok(stream),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last
+            .unwrap_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the name has no address")))
+    }
+
+    /// Asks for TLS; whether the server has it. Anything sent before the handshake is left unread, so that
+    /// nobody on the way can slip bytes into the encrypted stream.
+    fn request_tls(
+        &self,
+        stream: &mut TcpStream,
+        patience: Patience<'_>,
+    ) -> Result<bool, ConnectionError> {
+        let failed = |source| ConnectionError::Io { doing: "asking for TLS", source };
+        let mut bytes = BytesMut::new();
+        frontend::ssl_request(&mut bytes);
+        stream.write_all(&bytes).map_err(failed)?;
+        let mut answer = [0u8];
+        loop {
+            match stream.read(&mut answer) {
+                Ok(0) => return Err(ConnectionError::Closed),
+                Ok(_) => break,
+                Err(error) if is_timeout(&error) => patience.check()?,
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        let required = matches!(
+            self.settings.ssl_mode,
+            SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull
+        );
+        match answer {
+            [b'S'] => Ok(true),
+            [b'N'] if required => {
+                Err(ConnectionError::Login("the server has no TLS, and sslmode asks for it".into()))
+            }
+            [b'N'] => Ok(false),
+            _ => {
+                Err(ConnectionError::Protocol("an unexpected answer to the request for TLS".into()))
+            }
+        }
+    }
+
+    /// Asks the server to cancel what a connection is doing; best effort, since a client that only goes away
+    /// leaves its statement running.
+    pub(crate) fn cancel(&self, key: CancelKey) {
+        let mut bytes = BytesMut::new();
+        frontend::cancel_request(key.process_id, key.secret, &mut bytes);
+        let sent = match &self.settings.host {
+            Host::Tcp(host) => self.connect_tcp(host, Some(CANCEL)).and_then(|mut stream| {
+                stream.set_write_timeout(Some(CANCEL))?;
+                stream.set_read_timeout(Some(CANCEL))?;
+                stream.write_all(&bytes)?;
+                stream.read(&mut [0]).map(|_| ())
+            }),
+            Host::Unix(directory) => {
+                UnixStream::connect(directory.join(format!(".s.PGSQL.{}", self.settings.port)))
+                    .and_then(|mut stream| {
+                        stream.set_read_timeout(Some(CANCEL))?;
+                        stream.write_all(&bytes)?;
+                        stream.read(&mut [0]).map(|_| ())
+                    })
+            }
+        };
+        if let Err(error) = sent {
+            tracing::debug!(%error, "a cancel request could not be sent");
+        }
+    }
+}
+
+fn handshake(
+    transport: Transport,
+    config: &Arc<ClientConfig>,
+    name: &ServerName<'static>,
+    patience: Patience<'_>,
+) -> Result<Transport, ConnectionError> {
+    let Transport::Tcp(mut stream) = transport else { return Ok(transport) };
+    let refused = |error: rustls::Error| ConnectionError::Login(format!("TLS failed: {error}"));
+    let mut session = ClientConnection::new(Arc::clone(config), name.clone()).map_err(refused)?;
+    while session.is_handshaking() {
+        match session.complete_io(&mut stream) {
+            Ok(_) => {}
+            Err(error) if is_timeout(&error) => patience.check()?,
+            Err(source) => return Err(ConnectionError::Login(format!("TLS failed: {source}"))),
+        }
+    }
+    Ok(Transport::Tls(Box::new(StreamOwned::new(session, stream))))
+}
+
+/// An open connection.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    wire: Wire,
+    key: Option<CancelKey>,
+}
+
+impl Connection {
+    /// Sends messages that end in Sync and reads until ReadyForQuery; the server's error, if it sent one.
+    /// After an `Err` the connection can't be used any more.
+    pub(crate) fn request(
+        &mut self,
+        messages: &[u8],
+        patience: Patience<'_>,
+    ) -> Result<Option<ServerError>, ConnectionError> {
+        self.wire.send(messages, patience)?;
+        self.wire.until_ready(patience)
+    }
+
+    /// By which its statement can be cancelled.
+    pub(crate) fn cancel_key(&self) -> Option<CancelKey> {
+        self.key
+    }
+
+    /// Says good-bye.
+    pub(crate) fn close(self, patience: Patience<'_>) {
+        self.wire.terminate(patience);
+    }
+}

@@ -1,0 +1,330 @@
+//! Runs the clients, reads the server's CPU at the blocks' borders, and sums up.
+
+use crate::arrivals::Arrivals;
+use crate::client::{self, Event, Shared, Sums};
+use crate::connection::{ConnectionError, Dialer, Opening, POLL};
+use crate::gate::Gate;
+use crate::ledger::ClientParts;
+use crate::notes::{self, Facts};
+use crate::processes;
+use crate::requests::Requests;
+use crate::tally::{Tally, cpu_per_request, mean_ms};
+use crate::{LoadError, LoadMode, LoadOptions};
+use pgassay_model::interrupt::Interrupt;
+use pgassay_model::measurement::{Connect, Ledger, Measurement, Mode, SCHEMA};
+use pgassay_model::workload::Workload;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+/// How often the driver looks at the interrupt flag and reports progress.
+const TICK: Duration = Duration::from_millis(50);
+/// How long requests that the window left open may take, without a statement timeout.
+const DRAIN: Duration = Duration::from_secs(10);
+/// How long clients that were told to give up may take to do so; a client inside connect(2) may take longer,
+/// and is left to end by itself.
+const FAREWELL: Duration = Duration::from_millis(700);
+/// A client's stack; it holds no large values.
+const STACK: usize = 256 * 1024;
+const MOST_CLIENTS: u32 = 10_000;
+
+/// What a driven workload has shown.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Driven {
+    /// The measurement; its ledger holds only the total until [`crate::ledger::compose`] has filled it.
+    pub measurement: Measurement,
+    /// What the client saw of each request, for the ledger.
+    pub client_parts: ClientParts,
+}
+
+/// Drives a workload and blocks until it is done. `progress` is called with the share (0–1) of the time.
+///
+/// Statements that write are run as they are: whether they may is for the caller to have asked. Errors of
+/// single requests are counted, and the load goes on. Returns within a second of an interrupt.
+pub fn drive(
+    workload: &Workload,
+    options: &LoadOptions,
+    interrupt: &Interrupt,
+    progress: &(dyn Fn(f64) + Sync),
+) -> Result<Driven, LoadError> {
+    check(options)?;
+    let requests = Requests::new(workload)?;
+    let poll = options.statement_timeout.unwrap_or(POLL).clamp(Duration::from_millis(1), POLL);
+    let shared = Arc::new(Shared {
+        dialer: Dialer::new(&options.target, poll)?,
+        requests,
+        arrivals: options
+            .mode
+            .rate()
+            .map(|rate| Arrivals::new(rate, options.warmup + options.duration, options.seed)),
+        connect: options.connect,
+        warmup: options.warmup,
+        duration: options.duration,
+        statement_timeout: options.statement_timeout,
+        seed: options.seed,
+        gate: Gate::new(),
+        abandon: AtomicBool::new(false),
+    });
+    let result = Driver::start(workload, options, &shared)
+        .and_then(|driver| driver.run(interrupt, progress));
+    // Whatever happened, no client stays behind.
+    shared.abandon.store(true, Ordering::Relaxed);
+    shared.gate.cancel_if_shut();
+    result
+}
+
+fn check(options: &LoadOptions) -> Result<(), LoadError> {
+    if options.mode.clients() == 0 {
+        return Err(LoadError::Options("at least one client is needed"));
+    }
+    if options.mode.clients() > MOST_CLIENTS {
+        return Err(LoadError::Options("at most 10000 clients are supported"));
+    }
+    if options.mode.rate().is_some_and(|rate| !(rate.is_finite() && rate > 0.0)) {
+        return Err(LoadError::Options("the rate must be above 0 requests per second"));
+    }
+    if options.duration.is_zero() || options.block.is_zero() {
+        return Err(LoadError::Options("duration and block must be longer than 0"));
+    }
+    Ok(())
+}
+
+struct Driver<'a> {
+    workload: &'a Workload,
+    options: &'a LoadOptions,
+    shared: &'a Shared,
+    events: Receiver<Event>,
+    tally: Tally,
+    blocks: usize,
+    block: Duration,
+    /// Server CPU in milliseconds at the borders of blocks.
+    cpu: Vec<Option<f64>>,
+    openings: Vec<Opening>,
+    unopened: Vec<ConnectionError>,
+    sums: Sums,
+    finished: u32,
+}
+
+impl<'a> Driver<'a> {
+    fn start(
+        workload: &'a Workload,
+        options: &'a LoadOptions,
+        shared: &'a Arc<Shared>,
+    ) -> Result<Self, LoadError> {
+        let blocks = (options.duration.as_secs_f64() / options.block.as_secs_f64()).round();
+        let blocks = blocks.clamp(1.0, 100_000.0) as u32;
+        let block = options.duration / blocks;
+        let (sender, events) = channel();
+        let clients = options.mode.clients();
+        for number in 0..clients {
+            let (shared, sender) = (Arc::clone(shared), sender.clone());
+            std::thread::Builder::new()
+                .name(format!("client {number}"))
+                .stack_size(STACK)
+                .spawn(move || client::run(number, &shared, sender))
+                .map_err(|source| LoadError::Threads { clients, source })?;
+        }
+        Ok(Driver {
+            workload,
+            options,
+            shared,
+            events,
+            tally: Tally::new(blocks as usize, block, workload.statements.len())?,
+            blocks: blocks as usize,
+            block,
+            cpu: Vec::new(),
+            openings: Vec::new(),
+            unopened: Vec::new(),
+            sums: Sums::default(),
+            finished: 0,
+        })
+    }
+
+    fn run(
+        mut self,
+        interrupt: &Interrupt,
+        progress: &(dyn Fn(f64) + Sync),
+    ) -> Result<Driven, LoadError> {
+        self.wait_opened(interrupt)?;
+        let origin = Instant::now();
+        self.shared.gate.open(origin);
+        let end = self.shared.end();
+        let drained = end + self.options.statement_timeout.unwrap_or(DRAIN).max(TICK);
+        let mut abandoned: Option<Instant> = None;
+        while self.finished < self.options.mode.clients() {
+            let now = origin.elapsed();
+            self.read_cpu(now);
+            progress((now.as_secs_f64() / end.as_secs_f64()).min(1.0));
+            if interrupt.requested() {
+                return Err(self.interrupted());
+            }
+            match abandoned {
+                None if now >= drained => {
+                    self.shared.abandon.store(true, Ordering::Relaxed);
+                    abandoned = Some(Instant::now());
+                }
+                Some(since) if since.elapsed() >= FAREWELL => break,
+                _ => {}
+            }
+            match self.events.recv_timeout(self.pause(now)) {
+                Ok(event) => self.take(event),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            while let Ok(event) = self.events.try_recv() {
+                self.take(event);
+            }
+        }
+        // All may be done before the last border, with the load's end between two looks.
+        while self.cpu.len() <= self.blocks && !interrupt.requested() {
+            std::thread::sleep(self.pause(origin.elapsed()));
+            self.read_cpu(origin.elapsed());
+        }
+        if interrupt.requested() {
+            return Err(self.interrupted());
+        }
+        progress(1.0);
+        Ok(self.sum_up())
+    }
+
+    /// Waits until every client has tried to open a connection.
+    fn wait_opened(&mut self, interrupt: &Interrupt) -> Result<(), LoadError> {
+        let clients = self.options.mode.clients() as usize;
+        while self.openings.len() + self.unopened.len() < clients {
+            if interrupt.requested() {
+                return Err(self.interrupted());
+            }
+            match self.events.recv_timeout(TICK) {
+                Ok(event) => self.take(event),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        match self.unopened.first() {
+            Some(error) if self.openings.is_empty() => {
+                Err(LoadError::opening(self.options.target.to_string(), error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Tells the clients to give up and waits a little for the cancel requests they send.
+    fn interrupted(&mut self) -> LoadError {
+        self.shared.abandon.store(true, Ordering::Relaxed);
+        self.shared.gate.cancel_if_shut();
+        let since = Instant::now();
+        while self.finished < self.options.mode.clients() {
+            let Some(rest) = FAREWELL.checked_sub(since.elapsed()) else { break };
+            match self.events.recv_timeout(rest) {
+                Ok(event) => self.take(event),
+                Err(_) => break,
+            }
+        }
+        LoadError::Interrupted
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Opened(Ok(opening)) => self.openings.push(opening),
+            Event::Opened(Err(error)) => self.unopened.push(error),
+            Event::Samples(samples) => {
+                samples.into_iter().for_each(|sample| self.tally.add(sample))
+            }
+            Event::Failed { statement, text } => self.tally.explain(statement, text),
+            Event::Finished(sums) => {
+                self.finished += 1;
+                self.sums.connect += sums.connect;
+                self.sums.tls += sums.tls;
+                self.sums.auth += sums.auth;
+                self.sums.wait += sums.wait;
+                self.sums.lag += sums.lag;
+                self.sums.late += sums.late;
+            }
+        }
+    }
+
+    /// When the next border of a block comes, since the load began; None after the last.
+    fn next_border(&self) -> Option<Duration> {
+        let read = u32::try_from(self.cpu.len()).ok()?;
+        (self.cpu.len() <= self.blocks).then(|| self.options.warmup + self.block * read)
+    }
+
+    fn read_cpu(&mut self, now: Duration) {
+        while self.next_border().is_some_and(|border| now >= border) {
+            let reading = self.options.server_cpu.and_then(processes::cpu_ms);
+            self.cpu.push(reading);
+        }
+    }
+
+    fn pause(&self, now: Duration) -> Duration {
+        match self.next_border() {
+            Some(border) => border.saturating_sub(now).clamp(Duration::from_micros(100), TICK),
+            None => TICK,
+        }
+    }
+
+    fn sum_up(self) -> Driven {
+        let unsent = self
+            .shared
+            .arrivals
+            .as_ref()
+            .map_or(0, |arrivals| arrivals.drain(&self.shared.requests));
+        let (requests, errors) = (self.tally.requests(), self.tally.errors());
+        let answered = requests - errors;
+        let duration_s = self.options.duration.as_secs_f64();
+        let latency_ms = self.tally.latency();
+        let client_parts = client_parts(self.options, &self.sums, answered, latency_ms.mean);
+        let cpu = self.cpu.first().copied().flatten().zip(self.cpu.last().copied().flatten());
+        let facts = Facts {
+            options: self.options,
+            tally: &self.tally,
+            openings: &self.openings,
+            unopened: &self.unopened,
+            parts: &client_parts,
+            late: self.sums.late,
+            unsent,
+            silent: self.options.mode.clients() - self.finished,
+            cpu_known: cpu.is_some(),
+        };
+        let measurement = Measurement {
+            schema: SCHEMA.into(),
+            generated_at: pgassay_model::Timestamp::now(),
+            target: self.options.target.to_string(),
+            requests,
+            errors,
+            duration_s,
+            throughput: answered as f64 / duration_s,
+            mode: Mode {
+                clients: Some(self.options.mode.clients()),
+                rate: self.options.mode.rate(),
+                connect: self.options.connect,
+            },
+            latency_ms,
+            ledger_ms: Ledger { total: latency_ms.mean, ..Ledger::default() },
+            ledger_sources: Default::default(),
+            statements: self.tally.statements(self.workload),
+            blocks: self.tally.blocks(self.workload, &self.cpu),
+            server_cpu_ms_per_request: cpu
+                .and_then(|(begin, end)| cpu_per_request(begin, end, requests)),
+            pool: None,
+            index_scans: Default::default(),
+            notes: notes::write(&facts),
+        };
+        Driven { measurement, client_parts }
+    }
+}
+
+fn client_parts(options: &LoadOptions, sums: &Sums, answered: u64, mean: f64) -> ClientParts {
+    let [connect, tls, auth, wait, lag] =
+        [sums.connect, sums.tls, sums.auth, sums.wait, sums.lag].map(|sum| mean_ms(sum, answered));
+    ClientParts {
+        per_request: options.connect == Connect::PerRequest,
+        connect_ms: connect,
+        tls_ms: tls,
+        auth_ms: auth,
+        wait_ms: matches!(options.mode, LoadMode::Open { .. }).then_some(wait),
+        lag_ms: lag,
+        request_ms: (mean - connect - tls - auth - wait - lag).max(0.0),
+    }
+}

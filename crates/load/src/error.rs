@@ -1,0 +1,110 @@
+//! Why a workload could not be driven at all; errors of single requests are counted, not raised.
+
+use crate::connection::ConnectionError;
+use pgassay_postgres::PostgresError;
+
+/// Why there is no measurement.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// No connection could be opened.
+    #[error("no connection to {target}: {reason}")]
+    Unreachable {
+        /// DSN without its password.
+        target: String,
+        /// What happened.
+        reason: String,
+    },
+    /// The server answered and refused the log-in.
+    #[error("{target} refused the log-in: {reason}")]
+    LoginRefused {
+        /// DSN without its password.
+        target: String,
+        /// SQLSTATE, where the server sent one.
+        sqlstate: Option<String>,
+        /// Its words, with SQLSTATE.
+        reason: String,
+    },
+    /// The TLS settings can't be used.
+    #[error("TLS to {target} cannot be set up")]
+    Tls {
+        /// DSN without its password.
+        target: String,
+        /// Why.
+        #[source]
+        source: PostgresError,
+    },
+    /// The workload holds nothing that can be driven.
+    #[error("the workload has no statements")]
+    EmptyWorkload,
+    /// A statement can't be sent as it is.
+    #[error("statement {statement} cannot be driven: {reason}")]
+    Statement {
+        /// Its id.
+        statement: String,
+        /// Why.
+        reason: String,
+    },
+    /// The options make no sense.
+    #[error("the load cannot be driven: {0}")]
+    Options(&'static str),
+    /// The operating system gave no thread.
+    #[error("cannot start {clients} client threads")]
+    Threads {
+        /// How many were wanted.
+        clients: u32,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The interrupt flag was set.
+    #[error("interrupted while driving the load")]
+    Interrupted,
+}
+
+impl LoadError {
+    /// An opening that failed, told apart by whether the server answered.
+    pub(crate) fn opening(target: String, error: &ConnectionError) -> Self {
+        match error {
+            ConnectionError::Server(refusal) => LoadError::LoginRefused {
+                target,
+                sqlstate: Some(refusal.sqlstate.clone()),
+                reason: refusal.to_string(),
+            },
+            ConnectionError::Login(reason) => {
+                LoadError::LoginRefused { target, sqlstate: None, reason: reason.clone() }
+            }
+            other => LoadError::Unreachable { target, reason: other.to_string() },
+        }
+    }
+
+    /// What to do next.
+    pub fn hint(&self) -> String {
+        match self {
+            LoadError::Unreachable { .. } => {
+                "check that the server runs and listens there (host, port, sslmode, firewall)"
+                    .into()
+            }
+            LoadError::LoginRefused { sqlstate, .. } => match sqlstate.as_deref() {
+                Some("28P01") => "check user and password (DSN, PGPASSWORD or ~/.pgpass)".into(),
+                Some("28000") => "check user, pg_hba.conf and sslmode".into(),
+                Some("3D000") => "check the name of the database".into(),
+                Some("53300") => "fewer clients, or a higher max_connections or pool".into(),
+                Some("57P03") => {
+                    "the server is starting or stopping: try again when it accepts connections"
+                        .into()
+                }
+                _ => "check user, password and database, and the server's or pooler's log".into(),
+            },
+            LoadError::Tls { .. } => "check sslmode and sslrootcert".into(),
+            LoadError::EmptyWorkload => {
+                "capture a workload (pgassay capture) or name a directory with .sql files".into()
+            }
+            LoadError::Statement { .. } => {
+                "give it parameter values (-- params: [...]), or take it out of the workload".into()
+            }
+            LoadError::Options(_) => "see pgassay measure --help".into(),
+            LoadError::Threads { .. } => "use fewer clients, or raise ulimit -u".into(),
+            LoadError::Interrupted => "run it again".into(),
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! What a reader of a measurement must know, in sentences.
+
+use crate::LoadOptions;
+use crate::connection::{ConnectionError, Opening};
+use crate::ledger::ClientParts;
+use crate::processes;
+use crate::tally::{Tally, mean_ms};
+use pgassay_model::measurement::Connect;
+use std::time::Duration;
+
+/// Share of the intended requests that may be sent after the end of the window before the load counts as
+/// fallen behind.
+const BEHIND: f64 = 0.01;
+/// Share of the mean latency from which on the load generator's own lag is worth a note.
+const LAG: f64 = 0.1;
+
+/// What the notes are written from.
+pub(crate) struct Facts<'a> {
+    pub(crate) options: &'a LoadOptions,
+    pub(crate) tally: &'a Tally,
+    pub(crate) openings: &'a [Opening],
+    pub(crate) unopened: &'a [ConnectionError],
+    pub(crate) parts: &'a ClientParts,
+    /// Requests taken up after the window's end.
+    pub(crate) late: u64,
+    /// Requests of the schedule that were never sent.
+    pub(crate) unsent: u64,
+    /// Clients that did not report back.
+    pub(crate) silent: u32,
+    pub(crate) cpu_known: bool,
+}
+
+/// The notes, the gravest first.
+pub(crate) fn write(facts: &Facts<'_>) -> Vec<String> {
+    [
+        failures(facts),
+        behind(facts),
+        unopened(facts),
+        silent(facts),
+        lag(facts),
+        opening_cost(facts),
+        timeout(facts),
+        server_cpu(facts),
+        Some(protocol(facts)),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn failures(facts: &Facts<'_>) -> Option<String> {
+    let (requests, errors) = (facts.tally.requests(), facts.tally.errors());
+    if requests == 0 {
+        return Some("no request was answered: nothing was measured".into());
+    }
+    let first = facts.tally.first_error().unwrap_or("unknown");
+    let share = 100.0 * errors as f64 / requests as f64;
+    if errors * 2 > requests {
+        Some(format!(
+            "MOST REQUESTS FAILED ({errors} of {requests}, {share:.0} %): the figures describe the few that did not; \
+             first error: {first}"
+        ))
+    } else if errors > 0 {
+        Some(format!("{errors} of {requests} requests failed ({share:.2} %); first error: {first}"))
+    } else {
+        None
+    }
+}
+
+fn behind(facts: &Facts<'_>) -> Option<String> {
+    let rate = facts.options.mode.rate()?;
+    let missed = facts.late + facts.unsent;
+    let intended = facts.tally.requests() + facts.unsent;
+    let clients = u64::from(facts.options.mode.clients());
+    if missed <= clients && (missed as f64) <= BEHIND * intended as f64 || missed == 0 {
+        return None;
+    }
+    let achieved = (intended - missed.min(intended)) as f64 / facts.options.duration.as_secs_f64();
+    let mut note = format!(
+        "the load fell behind: {rate:.1} requests per second were intended, {achieved:.1} were sent in time; \
+         the latency is a lower bound"
+    );
+    if facts.unsent > 0 {
+        note.push_str(&format!(", and {} requests were never sent", facts.unsent));
+    }
+    Some(note)
+}
+
+fn unopened(facts: &Facts<'_>) -> Option<String> {
+    let first = facts.unopened.first()?;
+    Some(format!(
+        "{} of {} connections could not be opened at the start: {first}",
+        facts.unopened.len(),
+        facts.options.mode.clients()
+    ))
+}
+
+fn silent(facts: &Facts<'_>) -> Option<String> {
+    (facts.silent > 0).then(|| {
+        format!(
+            "{} clients were still opening a connection when the measurement ended; their last requests are not counted",
+            facts.silent
+        )
+    })
+}
+
+fn lag(facts: &Facts<'_>) -> Option<String> {
+    let mean = facts.tally.latency().mean;
+    (facts.parts.lag_ms > LAG * mean && mean > 0.0).then(|| {
+        format!(
+            "the load generator sent requests {:.3} ms late on average (timer and scheduler of its host), \
+             which is within the latency and the ledger's network part",
+            facts.parts.lag_ms
+        )
+    })
+}
+
+fn opening_cost(facts: &Facts<'_>) -> Option<String> {
+    let count = facts.openings.len() as u64;
+    if facts.options.connect != Connect::Reuse || count == 0 {
+        return None;
+    }
+    let mean =
+        |part: fn(&Opening) -> Duration| mean_ms(facts.openings.iter().map(part).sum(), count);
+    Some(format!(
+        "connections were opened before the window and reused; opening one took {:.2} ms on average \
+         (connect {:.2}, TLS {:.2}, authentication {:.2}), {count} at the same time",
+        mean(|opening| opening.connect + opening.tls + opening.auth),
+        mean(|opening| opening.connect),
+        mean(|opening| opening.tls),
+        mean(|opening| opening.auth),
+    ))
+}
+
+fn timeout(facts: &Facts<'_>) -> Option<String> {
+    facts.options.statement_timeout.map(|timeout| {
+        format!(
+            "requests were given up and cancelled after {} ms by the load generator, and counted as errors",
+            timeout.as_millis()
+        )
+    })
+}
+
+fn server_cpu(facts: &Facts<'_>) -> Option<String> {
+    let pid = facts.options.server_cpu?;
+    if !facts.cpu_known {
+        return Some(format!(
+            "the server's CPU is not known: process {pid} can't be read in /proc"
+        ));
+    }
+    Some(format!(
+        "server CPU is that of the postmaster and its descendants, by /proc in ticks of {:.0} ms per process, \
+         read at the blocks' borders",
+        processes::tick_ms()
+    ))
+}
+
+fn protocol(facts: &Facts<'_>) -> String {
+    let mut note = String::from(
+        "statements were sent by the extended protocol as unnamed statements, so each request is parsed and planned",
+    );
+    if !facts.options.warmup.is_zero() {
+        note.push_str(&format!(
+            "; {:.1} s of warm-up are not counted",
+            facts.options.warmup.as_secs_f64()
+        ));
+    }
+    note
+}

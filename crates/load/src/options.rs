@@ -1,0 +1,67 @@
+//! How a load is driven.
+
+use pgassay_model::connection::ConnectionSettings;
+use pgassay_model::measurement::Connect;
+use std::time::Duration;
+
+/// When requests start.
+#[derive(Debug, Clone, PartialEq)]
+pub enum LoadMode {
+    /// Each client sends its next request as soon as it has the answer to the last one. A stall of the server
+    /// stalls the load too, so this shows capacity, not what users feel.
+    Closed {
+        /// Concurrent clients.
+        clients: u32,
+    },
+    /// Requests start at intended times, independent of the server's answers, and their latency counts from
+    /// there.
+    Open {
+        /// Intended requests per second; the gaps are exponential (a Poisson process).
+        rate: f64,
+        /// The most requests in flight.
+        clients: u32,
+    },
+}
+
+impl LoadMode {
+    /// Clients, which is to say threads and, with reused connections, connections.
+    pub(crate) fn clients(&self) -> u32 {
+        match self {
+            LoadMode::Closed { clients } | LoadMode::Open { clients, .. } => *clients,
+        }
+    }
+
+    /// Intended requests per second; None in a closed loop.
+    pub(crate) fn rate(&self) -> Option<f64> {
+        match self {
+            LoadMode::Closed { .. } => None,
+            LoadMode::Open { rate, .. } => Some(*rate),
+        }
+    }
+}
+
+/// What to drive, how, and for how long.
+#[derive(Debug, Clone)]
+pub struct LoadOptions {
+    /// The way the application takes.
+    pub target: ConnectionSettings,
+    /// Closed or open loop.
+    pub mode: LoadMode,
+    /// When connections are opened.
+    pub connect: Connect,
+    /// Measured time, warm-up excluded.
+    pub duration: Duration,
+    /// Time driven first and not counted.
+    pub warmup: Duration,
+    /// Length wanted of a block; the duration is cut into equal blocks of about this length.
+    pub block: Duration,
+    /// Seed of every random choice: the same seed chooses the same requests.
+    pub seed: u64,
+    /// Postmaster's process id, where the server is on this host: its CPU and its descendants' is accounted
+    /// through /proc.
+    pub server_cpu: Option<u32>,
+    /// How long a request may take. Enforced by the client, which then cancels the statement: `SET` would
+    /// stick to a pooler's server connections, and PgBouncer refuses it as a start-up option. None: as long as
+    /// the measurement lasts.
+    pub statement_timeout: Option<Duration>,
+}

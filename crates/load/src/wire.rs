@@ -1,0 +1,312 @@
+//! A connection's bytes: socket or TLS, a reused inbox, messages skipped without a copy; knows no log-in.
+
+use bytes::BytesMut;
+use fallible_iterator::FallibleIterator;
+use postgres_protocol::message::backend::{self, Message};
+use postgres_protocol::message::frontend;
+use rustls::{ClientConnection, StreamOwned};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// Room for the answers of most requests; grows for a longer message that has to be read as a whole.
+const INBOX: usize = 16 * 1024;
+/// The longest message that is read as a whole (log-in, errors); rows are skipped, whatever their size.
+const LONGEST_MESSAGE: usize = 1 << 20;
+
+/// What a server says when it refuses something.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{sqlstate} {message}")]
+pub(crate) struct ServerError {
+    /// SQLSTATE.
+    pub(crate) sqlstate: String,
+    /// Primary message, in the server's language; may hold values of the statement.
+    pub(crate) message: String,
+}
+
+/// Why a connection gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConnectionError {
+    /// The server answered by an error that ends the connection, or refused the log-in.
+    #[error(transparent)]
+    Server(ServerError),
+    /// We can't log in as the server wants it.
+    #[error("{0}")]
+    Login(String),
+    /// The socket failed.
+    #[error("{doing} failed: {source}")]
+    Io { doing: &'static str, source: io::Error },
+    /// The end of the stream.
+    #[error("the server closed the connection")]
+    Closed,
+    /// The deadline passed.
+    #[error("no answer within {} ms", .0.as_millis())]
+    TimedOut(Duration),
+    /// The measurement ended first, or was interrupted.
+    #[error("no answer before the measurement ended")]
+    Abandoned,
+    /// Not what the protocol allows.
+    #[error("the answer is not PostgreSQL's protocol: {0}")]
+    Protocol(String),
+}
+
+/// How long to wait for an answer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience<'a> {
+    abandon: &'a AtomicBool,
+    limit: Option<(Instant, Duration)>,
+}
+
+impl<'a> Patience<'a> {
+    /// Until `abandon` is set, or `limit` from now has passed; checked whenever the socket's timeout passes.
+    pub(crate) fn new(abandon: &'a AtomicBool, limit: Option<Duration>) -> Self {
+        let limit = limit.filter(|limit| !limit.is_zero());
+        Patience { abandon, limit: limit.map(|limit| (Instant::now() + limit, limit)) }
+    }
+
+    pub(crate) fn check(&self) -> Result<(), ConnectionError> {
+        if self.abandon.load(Ordering::Relaxed) {
+            return Err(ConnectionError::Abandoned);
+        }
+        match self.limit {
+            Some((end, limit)) if Instant::now() >= end => Err(ConnectionError::TimedOut(limit)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The stream under the protocol. Its read and write timeouts are set, so that waiting can be given up.
+#[derive(Debug)]
+pub(crate) enum Transport {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+impl Read for Transport {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Transport::Tcp(stream) => stream.read(buffer),
+            Transport::Unix(stream) => stream.read(buffer),
+            Transport::Tls(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Transport {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Transport::Tcp(stream) => stream.write(bytes),
+            Transport::Unix(stream) => stream.write(bytes),
+            Transport::Tls(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Transport::Tls(stream) => stream.flush(),
+            Transport::Tcp(_) | Transport::Unix(_) => Ok(()),
+        }
+    }
+}
+
+/// Whether an error only says that the socket's timeout passed.
+pub(crate) fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
+}
+
+/// A stream with its inbox.
+#[derive(Debug)]
+pub(crate) struct Wire {
+    transport: Transport,
+    inbox: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+impl Wire {
+    pub(crate) fn new(transport: Transport) -> Self {
+        Wire { transport, inbox: vec![0; INBOX], start: 0, end: 0 }
+    }
+
+    /// Sends all bytes.
+    pub(crate) fn send(
+        &mut self,
+        bytes: &[u8],
+        patience: Patience<'_>,
+    ) -> Result<(), ConnectionError> {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            match self.transport.write(rest) {
+                Ok(0) => return Err(ConnectionError::Closed),
+                Ok(sent) => rest = rest.get(sent..).unwrap_or_default(),
+                Err(error) if is_timeout(&error) => patience.check()?,
+                Err(source) => return Err(ConnectionError::Io { doing: "sending", source }),
+            }
+        }
+        loop {
+            match self.transport.flush() {
+                Ok(()) => return Ok(()),
+                Err(error) if is_timeout(&error) => patience.check()?,
+                Err(source) => return Err(ConnectionError::Io { doing: "sending", source }),
+            }
+        }
+    }
+
+    /// Reads what is there, at least one byte.
+    fn fill(&mut self, patience: Patience<'_>) -> Result<(), ConnectionError> {
+        if self.start == self.end {
+            self.start = 0;
+            self.end = 0;
+        } else if self.end == self.inbox.len() {
+            self.inbox.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+            if self.end == self.inbox.len() {
+                self.inbox.resize(self.inbox.len() * 2, 0);
+            }
+        }
+        loop {
+            let room = self.inbox.get_mut(self.end..).unwrap_or_default();
+            match self.transport.read(room) {
+                Ok(0) => return Err(ConnectionError::Closed),
+                Ok(read) => {
+                    self.end += read;
+                    return Ok(());
+                }
+                Err(error) if is_timeout(&error) => patience.check()?,
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        ErrorKind::UnexpectedEof
+                            | ErrorKind::ConnectionReset
+                            | ErrorKind::BrokenPipe
+                    ) =>
+                {
+                    return Err(ConnectionError::Closed);
+                }
+                Err(source) => return Err(ConnectionError::Io { doing: "reading", source }),
+            }
+        }
+    }
+
+    fn unread(&self) -> &[u8] {
+        self.inbox.get(self.start..self.end).unwrap_or_default()
+    }
+
+    /// Tag and whole length of the next message, which stays unread.
+    fn peek(&mut self, patience: Patience<'_>) -> Result<(u8, usize), ConnectionError> {
+        loop {
+            match backend::Header::parse(self.unread()) {
+                Ok(Some(header)) => {
+                    // At least 4 by the parser's own check.
+                    return Ok((header.tag(), header.len().unsigned_abs() as usize + 1));
+                }
+                Ok(None) => self.fill(patience)?,
+                Err(error) => return Err(ConnectionError::Protocol(error.to_string())),
+            }
+        }
+    }
+
+    /// Drops `length` bytes, read or still to come.
+    fn skip(&mut self, mut length: usize, patience: Patience<'_>) -> Result<(), ConnectionError> {
+        loop {
+            let here = length.min(self.end - self.start);
+            self.start += here;
+            length -= here;
+            if length == 0 {
+                return Ok(());
+            }
+            self.fill(patience)?;
+        }
+    }
+
+    /// The next message, read as a whole and copied: for log-ins and errors.
+    pub(crate) fn message(&mut self, patience: Patience<'_>) -> Result<Message, ConnectionError> {
+        let (tag, length) = self.peek(patience)?;
+        if length > LONGEST_MESSAGE {
+            return Err(ConnectionError::Protocol(format!(
+                "a message of {length} bytes (type {tag})"
+            )));
+        }
+        while self.end - self.start < length {
+            self.fill(patience)?;
+        }
+        let mut bytes = BytesMut::from(self.unread().get(..length).unwrap_or_default());
+        self.start += length;
+        match Message::parse(&mut bytes) {
+            Ok(Some(message)) => Ok(message),
+            Ok(None) => Err(ConnectionError::Protocol("a message shorter than it says".into())),
+            Err(error) => Err(ConnectionError::Protocol(error.to_string())),
+        }
+    }
+
+    /// Reads until ReadyForQuery, skipping rows; the error that the server sent, if any.
+    pub(crate) fn until_ready(
+        &mut self,
+        patience: Patience<'_>,
+    ) -> Result<Option<ServerError>, ConnectionError> {
+        let mut refusal: Option<ServerError> = None;
+        loop {
+            let next = self.peek(patience);
+            let (tag, length) = match (next, &refusal) {
+                // A FATAL error is followed by the end of the connection, not by ReadyForQuery.
+                (Err(ConnectionError::Closed), Some(refusal)) => {
+                    return Err(ConnectionError::Server(refusal.clone()));
+                }
+                (next, _) => next?,
+            };
+            match tag {
+                backend::READY_FOR_QUERY_TAG => {
+                    self.skip(length, patience)?;
+                    return Ok(refusal);
+                }
+                backend::ERROR_RESPONSE_TAG => {
+                    if let Message::ErrorResponse(body) = self.message(patience)? {
+                        refusal.get_or_insert(server_error(&body));
+                    }
+                }
+                backend::COPY_IN_RESPONSE_TAG => {
+                    self.skip(length, patience)?;
+                    self.refuse_copy(patience)?;
+                }
+                _ => self.skip(length, patience)?,
+            }
+        }
+    }
+
+    /// COPY FROM STDIN has no data here. The Sync sent with the request was ignored in copy mode (manual,
+    /// "Message Flow", COPY operations), so another one follows.
+    fn refuse_copy(&mut self, patience: Patience<'_>) -> Result<(), ConnectionError> {
+        let mut bytes = BytesMut::new();
+        frontend::copy_fail("pgassay has no data for COPY FROM STDIN", &mut bytes)
+            .map_err(|error| ConnectionError::Protocol(error.to_string()))?;
+        frontend::sync(&mut bytes);
+        self.send(&bytes, patience)
+    }
+
+    /// Sends Terminate and closes.
+    pub(crate) fn terminate(mut self, patience: Patience<'_>) {
+        let mut bytes = BytesMut::new();
+        frontend::terminate(&mut bytes);
+        // The other side may be gone already, which is what is wanted.
+        let _ = self.send(&bytes, patience);
+    }
+}
+
+/// SQLSTATE and primary message of an ErrorResponse.
+pub(crate) fn server_error(body: &backend::ErrorResponseBody) -> ServerError {
+    let mut error = ServerError { sqlstate: String::new(), message: String::new() };
+    let mut fields = body.fields();
+    while let Ok(Some(field)) = fields.next() {
+        let text = || String::from_utf8_lossy(field.value_bytes()).into_owned();
+        match field.type_() {
+            b'C' => error.sqlstate = text(),
+            b'M' => error.message = text(),
+            _ => {}
+        }
+    }
+    error
+}
