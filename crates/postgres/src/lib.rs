@@ -2,10 +2,19 @@
 //! what-if engines. Never changes a target.
 
 mod connect;
+mod counters;
 pub mod dsn;
 mod error;
+mod fields;
+mod host;
+mod parameters;
+mod relations;
 mod session;
+mod snapshot;
 pub mod tls;
+mod unseen;
 
+pub use counters::{counters, index_scans, statement_statistics};
 pub use error::PostgresError;
 pub use session::{Reading, Session, SessionOptions};
+pub use snapshot::snapshot;

@@ -62,7 +62,7 @@ impl SessionOptions {
     fn local(&self) -> String {
         self.parameters()
             .iter()
-            .map(|(name, value)| format!("; SET LOCAL {name} = {value}"))
+            .map(|(name, value)| format!("; SET LOCAL {name} = {value} /* pgassay */"))
             .collect()
     }
 }
@@ -172,6 +172,10 @@ impl Session {
     /// `server_version_num`, e.g. 150018.
     pub fn version_num(&self) -> u32 {
         self.version_num
+    }
+
+    pub(crate) fn options(&self) -> &SessionOptions {
+        &self.options
     }
 
     /// Whether a pooler answers in place of the server: our start-up settings are not in force.

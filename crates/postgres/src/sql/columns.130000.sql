@@ -1,0 +1,20 @@
+SELECT a.attrelid AS relation, a.attname::pg_catalog.text AS name,
+       pg_catalog.format_type(a.atttypid, a.atttypmod) AS type_name, a.attnotnull AS not_null,
+       (a.atthasdef OR a.attidentity <> '' OR a.attgenerated <> '') AS has_default,
+       s.attname IS NOT NULL AS analyzed,
+       s.null_frac::pg_catalog.float8 AS null_fraction, s.avg_width AS average_width,
+       s.n_distinct::pg_catalog.float8 AS n_distinct,
+       s.most_common_vals::pg_catalog.text::pg_catalog.text[] AS most_common_values,
+       s.most_common_freqs::pg_catalog.float8[] AS most_common_fractions,
+       s.histogram_bounds::pg_catalog.text::pg_catalog.text[] AS histogram,
+       s.correlation::pg_catalog.float8 AS correlation
+  FROM pg_catalog.pg_attribute a
+  JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
+  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+  -- A partitioned table has statistics of the whole only; of an inheritance parent, its own rows count.
+  LEFT JOIN pg_catalog.pg_stats s ON s.schemaname = n.nspname AND s.tablename = c.relname
+        AND s.attname = a.attname AND s.inherited = (c.relkind = 'p')
+ WHERE c.relkind IN ('r', 'p', 'm') AND c.relpersistence <> 't' AND a.attnum > 0 AND NOT a.attisdropped
+   AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg\_toast%'
+ ORDER BY a.attrelid, a.attnum
+/* pgassay */
