@@ -4,8 +4,7 @@ use crate::shape::*;
 use expression::{by_position, inner, parameter, string};
 use pg_query::NodeEnum;
 use pg_query::protobuf::{
-    self, AExpr, AExprKind, BoolExprType, ColumnRef, Node, NullTestType, RangeVar, SelectStmt,
-    SortByDir, SortByNulls, SubLinkType, WithClause, a_const,
+    self, ColumnRef, Node, RangeVar, SelectStmt, SortByDir, SortByNulls, WithClause,
 };
 use std::collections::HashSet;
 

@@ -58,6 +58,7 @@ fn expressions_are_written_without_qualifiers() {
     let shape =
         shape("SELECT u.id FROM users AS u WHERE lower(u.email) = lower($1)", &Shop).unwrap();
     assert_eq!(shape.predicates[0].subject, Subject::Expression("lower(email)".into()));
+    assert_eq!(shape.parameters[&1].subject, Subject::Expression("lower(email)".into()));
 }
 
 #[test]

@@ -127,6 +127,12 @@ impl Walk<'_> {
                     "<" | "<=" | ">" | ">=" => Operator::Range,
                     other => Operator::Other(other.to_owned()),
                 };
+                if let (Some(number), Some(used)) =
+                    (value.and_then(folded_parameter), self.shape.relations.get(relation))
+                {
+                    let role = ParameterRole::Compared(operator.clone());
+                    self.compared(number, used.name.clone(), &subject, role);
+                }
                 self.predicate(relation, subject, operator, kind(value), in_or);
             }
             Ok(AexprOpAny) if name == "=" => {
@@ -192,5 +198,16 @@ impl Walk<'_> {
             None => ValueKind::Other,
         };
         self.shape.predicates.push(Predicate { relation, subject, operator, value, in_or });
+    }
+}
+
+/// The `$n` of `lower($n)`, `upper($n)`: folding twice is folding once, so a value of the other side will do.
+fn folded_parameter(node: &NodeEnum) -> Option<usize> {
+    let NodeEnum::FuncCall(call) = node else { return None };
+    let folds =
+        call.funcname.last().and_then(string).is_some_and(|name| matches!(name, "lower" | "upper"));
+    match call.args.as_slice() {
+        [argument] if folds => parameter(argument.node.as_ref()?),
+        _ => None,
     }
 }
