@@ -83,7 +83,9 @@ pub(crate) fn log_in(
                 ));
             }
             _ => {
-                return Err(ConnectionError::Protocol("an unexpected message during log-in".into()));
+                return Err(ConnectionError::Protocol(
+                    "an unexpected message during log-in".into(),
+                ));
             }
         }
     }

@@ -28,7 +28,10 @@ impl Distribution {
 
     fn record(&mut self, latency: Duration) {
         let microseconds = u64::try_from((latency.as_nanos() + 500) / 1000).unwrap_or(u64::MAX);
-        self.histogram.saturating_record(microseconds);
+        // `record` lets the histogram grow to any value; `saturating_record` alone never would.
+        if self.histogram.record(microseconds).is_err() {
+            self.histogram.saturating_record(microseconds);
+        }
         self.sum += latency;
         self.largest = self.largest.max(latency);
     }
@@ -219,4 +222,41 @@ fn block_statements(
             (statement.id.clone(), own)
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn quantiles_keep_three_digits_from_microseconds_to_hours() {
+        for ms in [0.05, 3.25, 977.0, 59_000.0, 7_200_000.0] {
+            let mut distribution = Distribution::new().unwrap();
+            for _ in 0..100 {
+                distribution.record(Duration::from_secs_f64(ms / 1e3));
+            }
+            let latency = distribution.latency();
+            for value in [latency.mean, latency.p50, latency.p99, latency.max] {
+                assert!((value / ms - 1.0).abs() < 2e-3, "{value} for {ms}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_failed_request_is_counted_and_colours_no_latency() {
+        let mut tally = Tally::new(2, Duration::from_secs(1), 1).unwrap();
+        let sample = |start_ms, latency_ms, failed| Sample {
+            start: Duration::from_millis(start_ms),
+            latency: Duration::from_millis(latency_ms),
+            statement: 0,
+            failed,
+        };
+        tally.add(sample(0, 4, false));
+        tally.add(sample(1500, 900, true));
+        tally.add(sample(1999, 6, false));
+        assert_eq!((tally.requests(), tally.errors()), (3, 1));
+        assert_eq!(tally.latency().mean, 5.0);
+        assert_eq!(tally.blocks.iter().map(|block| block.requests).collect::<Vec<_>>(), [1, 2]);
+    }
 }
