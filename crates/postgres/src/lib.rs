@@ -13,8 +13,10 @@ mod session;
 mod snapshot;
 pub mod tls;
 mod unseen;
+mod what_if;
 
 pub use counters::{counters, index_scans, statement_statistics};
 pub use error::PostgresError;
 pub use session::{Reading, Session, SessionOptions};
 pub use snapshot::snapshot;
+pub use what_if::what_if;

@@ -1,0 +1,147 @@
+//! Hypothetical indexes by HypoPG: in this session's backend only, gone with it, and never in the catalog.
+
+use super::words;
+use crate::counters::extension;
+use crate::{PostgresError, Session};
+use pgassay_model::index::IndexDefinition;
+use pgassay_model::what_if::WhatIfError;
+use pgassay_sql::{index_ddl, quote_identifier};
+use std::collections::{BTreeSet, HashMap};
+use tokio_postgres::types::Type;
+
+const ENGINE: &str = "hypopg";
+const DOING: &str = "asking HypoPG";
+/// `hypopg_hide_index` came with 1.4.
+const HIDES: (u32, u32) = (1, 4);
+
+/// A hypothetical index that exists in the session.
+struct Existing {
+    oid: u32,
+    /// Name by which plans call it, e.g. `<13571>btree_users_email`.
+    hypothetical_name: String,
+    /// Name in its definition.
+    name: String,
+}
+
+/// The extension, and what it holds in this session.
+pub(super) struct Hypopg {
+    /// Its schema, quoted.
+    schema: String,
+    version: (u32, u32),
+    existing: HashMap<String, Existing>,
+    hidden: BTreeSet<u32>,
+}
+
+impl Hypopg {
+    /// The extension where it is installed and this role may use it.
+    pub(super) async fn find(session: &Session) -> Result<Option<Hypopg>, PostgresError> {
+        let reading = session.read(DOING).await?;
+        let found = extension(&reading, "hypopg").await?;
+        let hypopg = found.map(|(schema, version)| Hypopg {
+            schema: quote_identifier(&schema),
+            version,
+            existing: HashMap::new(),
+            hidden: BTreeSet::new(),
+        });
+        if let Some(hypopg) = &hypopg {
+            let sql = format!("SELECT {}.hypopg_reset() IS NULL /* pgassay */", hypopg.schema);
+            reading.rows(&sql, &[]).await?;
+        }
+        reading.end().await?;
+        Ok(hypopg)
+    }
+
+    /// Makes exactly these indexes exist, keeping those that do already, and returns the names of all by
+    /// the names that plans use.
+    pub(super) async fn arrange(
+        &mut self,
+        session: &Session,
+        indexes: &[&IndexDefinition],
+    ) -> Result<HashMap<String, String>, WhatIfError> {
+        let wanted: HashMap<String, &IndexDefinition> =
+            indexes.iter().map(|index| (index_ddl(index, false), *index)).collect();
+        let superfluous: Vec<String> =
+            self.existing.keys().filter(|ddl| !wanted.contains_key(*ddl)).cloned().collect();
+        for ddl in superfluous {
+            if let Some(existing) = self.existing.remove(&ddl) {
+                let sql = format!("SELECT {}.hypopg_drop_index($1) /* pgassay */", self.schema);
+                ask(session, &sql, &[(&existing.oid, Type::OID)]).await?;
+            }
+        }
+        for (ddl, index) in wanted {
+            if !self.existing.contains_key(&ddl) {
+                let existing = self.create(session, &ddl, index).await?;
+                self.existing.insert(ddl, existing);
+            }
+        }
+        Ok(self
+            .existing
+            .values()
+            .map(|existing| (existing.hypothetical_name.clone(), existing.name.clone()))
+            .collect())
+    }
+
+    async fn create(
+        &self,
+        session: &Session,
+        ddl: &str,
+        index: &IndexDefinition,
+    ) -> Result<Existing, WhatIfError> {
+        let sql = format!(
+            "SELECT h.indexrelid, h.indexname::pg_catalog.text FROM {}.hypopg_create_index($1) h /* pgassay */",
+            self.schema
+        );
+        let rows = ask(session, &sql, &[(&ddl, Type::TEXT)]).await?;
+        let created = rows.first().and_then(|row| {
+            Some(Existing {
+                oid: row.try_get(0).ok()?,
+                hypothetical_name: row.try_get(1).ok()?,
+                name: index.name.clone(),
+            })
+        });
+        created.ok_or_else(|| unsupported(format!("it did not create {ddl}")))
+    }
+
+    /// Hides exactly these existing indexes from the planner.
+    pub(super) async fn hide(
+        &mut self,
+        session: &Session,
+        oids: BTreeSet<u32>,
+    ) -> Result<(), WhatIfError> {
+        if oids == self.hidden {
+            return Ok(());
+        }
+        if self.version < HIDES {
+            return Err(unsupported(format!(
+                "hiding an index takes HypoPG 1.4, and {}.{} is installed",
+                self.version.0, self.version.1
+            )));
+        }
+        let unhide =
+            format!("SELECT {}.hypopg_unhide_all_indexes() IS NULL /* pgassay */", self.schema);
+        ask(session, &unhide, &[]).await?;
+        self.hidden.clear();
+        let hide = format!("SELECT {}.hypopg_hide_index($1) /* pgassay */", self.schema);
+        for oid in oids {
+            ask(session, &hide, &[(&oid, Type::OID)]).await?;
+            self.hidden.insert(oid);
+        }
+        Ok(())
+    }
+}
+
+async fn ask(
+    session: &Session,
+    sql: &str,
+    parameters: &[(&(dyn tokio_postgres::types::ToSql + Sync), Type)],
+) -> Result<Vec<tokio_postgres::Row>, WhatIfError> {
+    session
+        .client()
+        .query_typed(sql, parameters)
+        .await
+        .map_err(|error| unsupported(words(&PostgresError::query(DOING, &error))))
+}
+
+fn unsupported(reason: String) -> WhatIfError {
+    WhatIfError::Unsupported { engine: ENGINE, reason }
+}
