@@ -1,0 +1,138 @@
+//! The facts that rules rest on, with where they come from.
+
+use crate::load::{self, Load};
+use crate::plan_gate::PlanGate;
+use crate::reachable::Levers;
+use crate::shapes::Shapes;
+use pgassay_model::interrupt::Interrupt;
+use pgassay_model::measurement::Measurement;
+use pgassay_model::parameter::Parameter;
+use pgassay_model::pooler::PoolerSnapshot;
+use pgassay_model::snapshot::{Counters, Snapshot};
+use pgassay_model::units::Bytes;
+use pgassay_model::workload::Workload;
+
+/// PostgreSQL's page size; other sizes are a compile-time choice that nobody makes (manual, block_size).
+pub(crate) const PAGE: u64 = 8192;
+
+/// A page read in less came from the page cache of the kernel, not from a disk (design "parameters":
+/// "many blks_read at ≤ 20 µs each").
+pub(crate) const PAGE_CACHE_READ_MS: f64 = 0.02;
+
+/// Everything a rule may look at.
+pub(crate) struct Evidence<'a> {
+    pub(crate) snapshot: &'a Snapshot,
+    pub(crate) workload: &'a Workload,
+    pub(crate) measurement: Option<&'a Measurement>,
+    /// What was counted while it was measured.
+    pub(crate) delta: Option<&'a Counters>,
+    pub(crate) levers: &'a Levers,
+    pub(crate) load: &'a Load,
+    pub(crate) shapes: &'a Shapes<'a>,
+    /// Plans of the workload's statements, with the indexes that are proposed.
+    pub(crate) plans: &'a PlanGate<'a>,
+    pub(crate) interrupt: &'a Interrupt,
+}
+
+/// Pages asked for and pages found in shared_buffers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct PageReads {
+    /// Found.
+    pub(crate) hit: u64,
+    /// Asked of the kernel.
+    pub(crate) read: u64,
+    /// Mean time of a read in ms; None unless `track_io_timing` is on and something was read.
+    pub(crate) read_ms: Option<f64>,
+}
+
+impl PageReads {
+    /// Share (0–1) found in shared_buffers; 1 when nothing was asked for.
+    pub(crate) fn hit_share(&self) -> f64 {
+        let all = self.hit + self.read;
+        if all == 0 { 1.0 } else { self.hit as f64 / all as f64 }
+    }
+}
+
+impl<'a> Evidence<'a> {
+    /// A parameter's number in its own unit.
+    pub(crate) fn number(&self, name: &str) -> Option<f64> {
+        self.snapshot.parameter(name)?.number()
+    }
+
+    /// A parameter's size.
+    pub(crate) fn bytes(&self, name: &str) -> Option<Bytes> {
+        self.snapshot.parameter(name)?.bytes()
+    }
+
+    /// Whether a boolean parameter is on.
+    pub(crate) fn on(&self, name: &str) -> bool {
+        self.snapshot.parameter(name).is_some_and(|parameter| parameter.setting == "on")
+    }
+
+    /// Page reads while it was measured, else since the statistics were reset.
+    pub(crate) fn page_reads(&self) -> PageReads {
+        let counters = self.delta.unwrap_or(&self.snapshot.counters);
+        let timed = self.on("track_io_timing") && counters.blocks_read > 0;
+        PageReads {
+            hit: counters.blocks_hit,
+            read: counters.blocks_read,
+            read_ms: timed.then(|| counters.block_read_ms / counters.blocks_read as f64),
+        }
+    }
+
+    /// When the counters were counted, in words.
+    pub(crate) fn counted_when(&self) -> String {
+        match (self.delta, self.measurement) {
+            (Some(_), Some(measurement)) => {
+                format!("in {:.0} s measured", measurement.duration_s)
+            }
+            (Some(_), None) => "while it was measured".to_owned(),
+            (None, _) => "since the statistics were reset".to_owned(),
+        }
+    }
+
+    /// Statements that write temporary files, with bytes per call, the largest first.
+    pub(crate) fn spills(&self) -> Vec<(&'a str, Bytes)> {
+        let statistics = self.snapshot.statements.as_deref().unwrap_or_default();
+        let mut spills: Vec<(&str, Bytes)> = self
+            .workload
+            .statements
+            .iter()
+            .filter_map(|statement| {
+                let (calls, pages) = load::counted(statistics, statement)
+                    .fold((0, 0), |(calls, pages), row| (calls + row.calls, pages + row.temp_written));
+                (calls > 0 && pages > 0)
+                    .then(|| (statement.id.as_str(), Bytes((pages * PAGE) / calls)))
+            })
+            .collect();
+        spills.sort_by(|a, b| b.1.cmp(&a.1));
+        spills
+    }
+
+    /// PgBouncer, where its console was given.
+    pub(crate) fn pooler(&self) -> Option<&'a PoolerSnapshot> {
+        self.snapshot.pooler.as_ref()
+    }
+
+    /// Requests under way at a time: the clients of a closed loop, Little's law in an open one.
+    pub(crate) fn in_flight(&self) -> Option<f64> {
+        let measurement = self.measurement?;
+        match (measurement.mode.rate, measurement.mode.clients) {
+            (None, Some(clients)) => Some(f64::from(clients)),
+            _ => Some(measurement.throughput * measurement.latency_ms.mean / 1e3),
+        }
+    }
+
+    /// Connections that applications may open: max_connections less what is reserved.
+    pub(crate) fn usable_connections(&self) -> Option<u64> {
+        let reserved = self.number("superuser_reserved_connections").unwrap_or(0.0)
+            + self.number("reserved_connections").unwrap_or(0.0);
+        let usable = self.number("max_connections")? - reserved;
+        (usable >= 1.0).then_some(usable as u64)
+    }
+}
+
+/// The parameter itself, for rules that were registered under its name.
+pub(crate) fn parameter<'a>(evidence: &Evidence<'a>, name: &str) -> Option<&'a Parameter> {
+    evidence.snapshot.parameter(name)
+}

@@ -1,0 +1,50 @@
+//! What the statements of the workload ask for, and of which relations.
+
+use pgassay_model::index::RelationName;
+use pgassay_model::snapshot::Snapshot;
+use pgassay_model::workload::{Workload, WorkloadStatement};
+use pgassay_sql::StatementShape;
+
+/// Statements that could be read, with what they ask for.
+#[derive(Debug, Default)]
+pub(crate) struct Shapes<'a> {
+    read: Vec<(&'a WorkloadStatement, StatementShape)>,
+}
+
+impl<'a> Shapes<'a> {
+    /// Reads every statement; those that cannot be read are left out, the index advisor says why.
+    pub(crate) fn of(workload: &'a Workload, snapshot: &Snapshot) -> Shapes<'a> {
+        let read = workload
+            .statements
+            .iter()
+            .filter_map(|statement| {
+                Some((statement, pgassay_sql::shape(&statement.sql, snapshot).ok()?))
+            })
+            .collect();
+        Shapes { read }
+    }
+
+    /// All of them.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&'a WorkloadStatement, &StatementShape)> {
+        self.read.iter().map(|(statement, shape)| (*statement, shape))
+    }
+
+    /// Ids of statements that name a relation.
+    pub(crate) fn naming(&self, relation: &RelationName) -> Vec<&'a str> {
+        self.ids(|shape| shape.relations.iter().any(|named| named.name == *relation))
+    }
+
+    /// Ids of statements that write a relation.
+    pub(crate) fn writing(&self, relation: &RelationName) -> Vec<&'a str> {
+        self.ids(|shape| {
+            shape.relations.iter().any(|named| named.target_of_write && named.name == *relation)
+        })
+    }
+
+    fn ids(&self, wanted: impl Fn(&StatementShape) -> bool) -> Vec<&'a str> {
+        self.iter()
+            .filter(|(_, shape)| wanted(shape))
+            .map(|(statement, _)| statement.id.as_str())
+            .collect()
+    }
+}
