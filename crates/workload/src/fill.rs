@@ -1,9 +1,9 @@
 //! Fills the parameters of a workload's statements, and lists those that can't be used.
 
 use crate::assemble::{Material, sets};
-use crate::plan::{Draw, Group, plan};
+use crate::plan::{Draw, Group, Plan, plan};
 use crate::probe::parameter_types;
-use crate::sample::{self, Unreadable};
+use crate::sample::{self, SampledRow, Unreadable};
 use crate::{WorkloadError, statistics};
 use pgassay_model::snapshot::Snapshot;
 use pgassay_model::workload::{SkippedStatement, Workload, WorkloadStatement};
@@ -84,17 +84,11 @@ async fn fill(
         Err(reason) => return Ok(Err(reason)),
     };
     let mut random = StdRng::seed_from_u64(seed ^ number(&statement.sql));
-    let mut material = Material { rows: Vec::new(), greatest: BTreeMap::new() };
-    let mut sources = BTreeSet::new();
-    for group in &plan.groups {
-        match group_rows(session, snapshot, group, seed, &mut random).await? {
-            Ok((rows, source)) => {
-                material.rows.push(rows);
-                sources.insert(source);
-            }
-            Err(reason) => return Ok(Err(reason)),
-        }
-    }
+    let (rows, drawn) = match plan_rows(session, snapshot, &plan, seed, &mut random).await? {
+        Ok(rows) => rows,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    let mut material = Material { rows, greatest: BTreeMap::new() };
     for draw in &plan.draws {
         let Draw::Fresh { fresh: crate::fresh::Fresh::Integer { .. }, relation, column, .. } = draw
         else {
@@ -111,23 +105,97 @@ async fn fill(
         return Ok(Err(missing(&plan.groups, &material, &shape)));
     };
     statement.parameters = parameters;
-    statement.parameter_source = source(sources, &plan.assumptions);
+    statement.parameter_source = std::iter::once(drawn)
+        .filter(|drawn| !drawn.is_empty())
+        .chain(plan.assumptions.iter().cloned())
+        .collect::<Vec<_>>()
+        .join("; ");
     Ok(Ok(()))
 }
 
-/// Rows for one relation and where they come from.
+/// Rows by group, and where they come from.
+type Rows = (Vec<Vec<SampledRow>>, String);
+
+/// Rows of every relation: of joined ones together where that gives any, of each by itself otherwise.
+async fn plan_rows(
+    session: &Session,
+    snapshot: &Snapshot,
+    plan: &Plan,
+    seed: u64,
+    random: &mut StdRng,
+) -> Result<Result<Rows, String>, WorkloadError> {
+    if plan.groups.len() > 1
+        && let Some(rows) = joined_rows(session, snapshot, plan, seed).await?
+    {
+        let names: Vec<String> =
+            plan.groups.iter().map(|group| group.relation.to_string()).collect();
+        return Ok(Ok((rows, format!("rows of {}, joined", names.join(" and ")))));
+    }
+    let mut all = Vec::new();
+    let mut sources = BTreeSet::new();
+    for base in 0..plan.groups.len() {
+        match group_rows(session, snapshot, plan, base, seed, random).await? {
+            Ok((rows, source)) => {
+                all.push(rows);
+                sources.insert(source);
+            }
+            Err(reason) => return Ok(Err(reason)),
+        }
+    }
+    let independent = if plan.groups.len() > 1 { ", drawn independently" } else { "" };
+    let source = sources.into_iter().collect::<Vec<_>>().join(" and ");
+    Ok(Ok((all, source + independent)))
+}
+
+/// Rows of joined relations, from the largest, which usually refers to the others; None where the joins don't
+/// reach all, or looking up finds nothing or takes too long.
+async fn joined_rows(
+    session: &Session,
+    snapshot: &Snapshot,
+    plan: &Plan,
+    seed: u64,
+) -> Result<Option<Vec<Vec<SampledRow>>>, WorkloadError> {
+    let rows = |group: &Group| {
+        snapshot.relation(&group.relation).and_then(|relation| relation.rows).unwrap_or(0.0)
+    };
+    let largest = plan.groups.iter().enumerate().max_by(|a, b| rows(a.1).total_cmp(&rows(b.1)));
+    let Some((base, group)) = largest else { return Ok(None) };
+    let (Some(edges), Some(relation)) = (plan.order_from(base), snapshot.relation(&group.relation))
+    else {
+        return Ok(None);
+    };
+    let sampled = sample::rows(session, relation, &plan.groups, base, &edges, seed).await?;
+    let Ok(sampled) = sampled else { return Ok(None) };
+    if sampled.iter().any(Vec::is_empty) {
+        return Ok(None);
+    }
+    let order = std::iter::once(base).chain(edges.iter().map(|edge| edge.to));
+    let mut rows: Vec<(usize, Vec<SampledRow>)> = order.zip(sampled).collect();
+    rows.sort_by_key(|(group, _)| *group);
+    Ok(Some(rows.into_iter().map(|(_, rows)| rows).collect()))
+}
+
+/// Rows of one relation and where they come from.
 async fn group_rows(
     session: &Session,
     snapshot: &Snapshot,
-    group: &Group,
+    plan: &Plan,
+    base: usize,
     seed: u64,
     random: &mut StdRng,
-) -> Result<Result<(Vec<sample::SampledRow>, String), String>, WorkloadError> {
-    let Some(relation) = snapshot.relation(&group.relation) else {
-        return Ok(Err(format!("{} is not in the snapshot", group.relation)));
+) -> Result<Result<(Vec<SampledRow>, String), String>, WorkloadError> {
+    let found = plan
+        .groups
+        .get(base)
+        .and_then(|group| snapshot.relation(&group.relation).map(|relation| (group, relation)));
+    let Some((group, relation)) = found else {
+        return Ok(Err("a relation is not in the snapshot".into()));
     };
-    Ok(match sample::rows(session, relation, group, seed).await? {
-        Ok(rows) => Ok((rows, format!("rows of {}", group.relation))),
+    Ok(match sample::rows(session, relation, &plan.groups, base, &[], seed).await? {
+        Ok(rows) => {
+            let rows = rows.into_iter().next().unwrap_or_default();
+            Ok((rows, format!("rows of {}", group.relation)))
+        }
         Err(Unreadable::Refused(reason)) => statistics::rows(relation, group, random)
             .map(|rows| (rows, "pg_stats".to_owned()))
             .ok_or_else(|| {
@@ -155,19 +223,6 @@ fn missing(groups: &[Group], material: &Material, shape: &StatementShape) -> Str
         ),
         (None, None) => "no values were found".into(),
     }
-}
-
-/// "rows of public.users", and what is assumed.
-fn source(sources: BTreeSet<String>, assumptions: &BTreeSet<String>) -> String {
-    let drawn: Vec<String> = sources.into_iter().collect();
-    let mut parts = Vec::new();
-    if drawn.len() > 1 {
-        parts.push(format!("{}, drawn independently", drawn.join(" and ")));
-    } else {
-        parts.extend(drawn);
-    }
-    parts.extend(assumptions.iter().cloned());
-    parts.join("; ")
 }
 
 /// A number of a statement's own, so that its values don't depend on the other statements.

@@ -18,6 +18,7 @@ mod fresh;
 mod plan;
 mod probe;
 mod sample;
+mod sample_query;
 mod statistics;
 
 pub use capture::{CaptureOptions, capture_statements};

@@ -5,7 +5,7 @@ use crate::fresh::{self, Fresh};
 use crate::probe::ParameterType;
 use pgassay_model::index::RelationName;
 use pgassay_model::snapshot::Snapshot;
-use pgassay_sql::{Operator, ParameterRole, ParameterUse, StatementShape, Subject};
+use pgassay_sql::{Join, Operator, ParameterRole, ParameterUse, StatementShape, Subject};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Rows of a first page of results, as most interfaces show; an assumption, and named as one.
@@ -18,6 +18,8 @@ pub(crate) const LIST_LENGTH: usize = 10;
 pub(crate) struct Plan {
     /// Relations whose rows are sampled.
     pub groups: Vec<Group>,
+    /// Equalities that the statement demands between these relations.
+    pub edges: Vec<Edge>,
     /// How `$1`, `$2` … are drawn.
     pub draws: Vec<Draw>,
     /// What is assumed, in words.
@@ -31,6 +33,19 @@ pub(crate) struct Group {
     pub relation: RelationName,
     /// What is taken of each row.
     pub outputs: Vec<Output>,
+}
+
+/// A column of one group that equals a column of another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Edge {
+    /// The group whose row is known.
+    pub from: usize,
+    /// Its column.
+    pub from_column: String,
+    /// The group whose row is looked up.
+    pub to: usize,
+    /// Its column.
+    pub to_column: String,
 }
 
 /// One value taken of a sampled row.
@@ -90,10 +105,51 @@ pub(crate) fn plan(
         };
         plan.draws.push(draw);
     }
+    plan.edges = edges(shape, &plan.groups);
     Ok(plan)
 }
 
+fn edges(shape: &StatementShape, groups: &[Group]) -> Vec<Edge> {
+    let group = |relation: usize| {
+        let name = &shape.relations.get(relation)?.name;
+        groups.iter().position(|group| group.relation == *name)
+    };
+    let edge = |join: &Join| {
+        Some(Edge {
+            from: group(join.left.0)?,
+            from_column: join.left.1.clone(),
+            to: group(join.right.0)?,
+            to_column: join.right.1.clone(),
+        })
+    };
+    shape.joins.iter().filter_map(edge).filter(|edge| edge.from != edge.to).collect()
+}
+
 impl Plan {
+    /// The order in which the rows of all groups can be looked up from those of `base`; None where the
+    /// statement's joins don't reach all.
+    pub(crate) fn order_from(&self, base: usize) -> Option<Vec<Edge>> {
+        let mut reached = BTreeSet::from([base]);
+        let mut order = Vec::new();
+        while reached.len() < self.groups.len() {
+            let step = self.edges.iter().find_map(|edge| {
+                match (reached.contains(&edge.from), reached.contains(&edge.to)) {
+                    (true, false) => Some(edge.clone()),
+                    (false, true) => Some(Edge {
+                        from: edge.to,
+                        from_column: edge.to_column.clone(),
+                        to: edge.from,
+                        to_column: edge.from_column.clone(),
+                    }),
+                    _ => None,
+                }
+            })?;
+            reached.insert(step.to);
+            order.push(step);
+        }
+        Some(order)
+    }
+
     fn limit(&mut self, number: usize, sql: &str) -> Draw {
         let (word, rows) = if is_offset(sql, number) { ("OFFSET", "0") } else { ("LIMIT", LIMIT) };
         self.assumptions.insert(format!("assumed: {word} {rows}"));

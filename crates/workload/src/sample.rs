@@ -1,11 +1,13 @@
 //! Rows of a relation, sampled together so that the correlation of its columns is kept.
 
 use crate::WorkloadError;
-use crate::plan::{Group, Output};
+use crate::plan::{Edge, Group};
 use crate::probe::unreadable;
+use crate::sample_query::{Method, Query};
+use pgassay_model::index::RelationName;
 use pgassay_model::relation::Relation;
 use pgassay_postgres::Session;
-use pgassay_sql::{Subject, quote_identifier, quote_qualified};
+use pgassay_sql::{quote_identifier, quote_qualified};
 
 /// Rows sampled for one statement.
 pub(crate) const SAMPLE_ROWS: usize = 200;
@@ -30,24 +32,16 @@ pub(crate) enum Unreadable {
     Unusable(String),
 }
 
-/// How rows are chosen.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Method {
-    /// All rows, in an order that the seed decides.
-    Whole,
-    /// A percentage of the pages.
-    Pages(f64),
-    /// The first that come.
-    First,
-}
-
-/// Up to [`SAMPLE_ROWS`] rows, the same for the same seed while the relation does not change.
+/// Up to [`SAMPLE_ROWS`] rows of `base`, with one row of each group that `edges` lead to; by group, in that
+/// order. The same for the same seed while the relations do not change.
 pub(crate) async fn rows(
     session: &Session,
     relation: &Relation,
-    group: &Group,
+    groups: &[Group],
+    base: usize,
+    edges: &[Edge],
     seed: u64,
-) -> Result<Result<Vec<SampledRow>, Unreadable>, WorkloadError> {
+) -> Result<Result<Vec<Vec<SampledRow>>, Unreadable>, WorkloadError> {
     let pages = match relation.kind {
         'p' => partition_pages(session, relation.oid).await?,
         _ => relation.pages,
@@ -57,36 +51,32 @@ pub(crate) async fn rows(
         _ if pages <= WHOLE_PAGES => Method::Whole,
         _ => Method::Pages(100.0 * SAMPLE_PAGES as f64 / pages as f64),
     };
-    let sampled = query(session, group, method, seed).await?;
-    match sampled {
-        Ok(rows) if rows.len() < TOO_FEW && matches!(method, Method::Pages(_)) => {
-            match query(session, group, Method::First, seed).await? {
-                Ok(more) if more.len() > rows.len() => Ok(Ok(more)),
-                _ => Ok(Ok(rows)),
-            }
-        }
-        other => Ok(other),
+    let query = Query { groups, base, edges, seed };
+    let sampled = run(session, &query, method).await?;
+    let few = matches!(&sampled, Ok(rows) if rows.iter().any(|rows| rows.len() < TOO_FEW));
+    if few && matches!(method, Method::Pages(_)) {
+        return run(session, &query, Method::First).await;
     }
+    Ok(sampled)
 }
 
-async fn query(
+async fn run(
     session: &Session,
-    group: &Group,
+    query: &Query<'_>,
     method: Method,
-    seed: u64,
-) -> Result<Result<Vec<SampledRow>, Unreadable>, WorkloadError> {
-    let sql = sample_sql(group, method, seed);
-    let reading = session.read("sampling rows").await?;
-    for setting in [
-        &*format!("SET LOCAL statement_timeout = {TIMEOUT_MS} /* pgassay */"),
-        "SET LOCAL datestyle = 'ISO, YMD' /* pgassay */",
-        "SET LOCAL intervalstyle = 'postgres' /* pgassay */",
-        "SET LOCAL bytea_output = 'hex' /* pgassay */",
-        "SET LOCAL extra_float_digits = 1 /* pgassay */",
-    ] {
-        reading.rows(setting, &[]).await?;
-    }
-    let result = reading.rows(&sql, &[]).await;
+) -> Result<Result<Vec<Vec<SampledRow>>, Unreadable>, WorkloadError> {
+    let doing = "sampling rows";
+    let reading = session.read(doing).await?;
+    // Text forms that every session reads alike.
+    let settings = format!(
+        "SELECT pg_catalog.set_config('statement_timeout', '{TIMEOUT_MS}', true),
+                pg_catalog.set_config('datestyle', 'ISO, YMD', true),
+                pg_catalog.set_config('intervalstyle', 'postgres', true),
+                pg_catalog.set_config('bytea_output', 'hex', true),
+                pg_catalog.set_config('extra_float_digits', '1', true) /* pgassay */"
+    );
+    reading.rows(&settings, &[]).await?;
+    let result = reading.rows(&query.sql(method), &[]).await;
     reading.end().await?;
     let rows = match result {
         Ok(rows) => rows,
@@ -100,74 +90,18 @@ async fn query(
             };
         }
     };
-    let rows: Result<Vec<SampledRow>, tokio_postgres::Error> = rows
-        .iter()
-        .map(|row| (0..group.outputs.len()).map(|column| row.try_get(column)).collect())
-        .collect();
-    Ok(Ok(rows.map_err(|error| unreadable("reading sampled rows", &error))?))
-}
-
-/// `hashtextextended` of a row's address orders rows at random and yet the same every time; it is what
-/// hash partitioning of text uses, with a seed.
-fn sample_sql(group: &Group, method: Method, seed: u64) -> String {
-    let columns: Vec<String> = group
-        .outputs
-        .iter()
-        .enumerate()
-        .map(|(index, output)| format!("{} AS v{index}", expression(output)))
-        .collect();
-    let known: Vec<String> = group
-        .outputs
-        .iter()
-        .filter(|output| !output.nullable)
-        .map(|output| format!("{} IS NOT NULL", expression(output)))
-        .collect();
-    let condition =
-        if known.is_empty() { String::new() } else { format!(" WHERE {}", known.join(" AND ")) };
-    let values: Vec<String> = group
-        .outputs
-        .iter()
-        .enumerate()
-        .map(|(index, output)| {
-            let value = if output.next {
-                format!(
-                    "COALESCE((SELECT o.v{index} FROM sample AS o WHERE o.v{index} > s.v{index} ORDER BY 1 LIMIT 1), s.v{index})"
-                )
-            } else {
-                format!("s.v{index}")
-            };
-            format!("{value}::{}::pg_catalog.text", output.type_name)
-        })
-        .collect();
-    let name = quote_qualified(&group.relation.schema, &group.relation.name);
-    let seed_of_hash = seed as i64;
-    let place = format!("pg_catalog.hashtextextended(ctid::pg_catalog.text, {seed_of_hash})");
-    let (from, place) = match method {
-        Method::Whole => (name, place),
-        Method::Pages(percentage) => {
-            // REPEATABLE takes a float8: small enough to be exact.
-            let seed = seed % (1 << 31);
-            (format!("{name} TABLESAMPLE SYSTEM ({percentage:.6}) REPEATABLE ({seed})"), place)
-        }
-        Method::First => (name, "0::pg_catalog.int8".to_owned()),
-    };
-    let order = match method {
-        Method::First => String::new(),
-        Method::Whole | Method::Pages(_) => " ORDER BY place, part".to_owned(),
-    };
-    format!(
-        "WITH sample AS MATERIALIZED (SELECT {columns}, {place} AS place, tableoid AS part FROM {from}{condition}{order} LIMIT {SAMPLE_ROWS}) \
-         SELECT {values} FROM sample AS s ORDER BY s.place, s.part /* pgassay */",
-        columns = columns.join(", "),
-        values = values.join(", "),
-    )
-}
-
-fn expression(output: &Output) -> String {
-    match &output.subject {
-        Subject::Column(column) => quote_identifier(column),
-        Subject::Expression(text) => format!("({text})"),
+    let mut first = 0;
+    let mut sampled = Vec::new();
+    for group in query.reached() {
+        let columns = first..first + group.outputs.len();
+        first = columns.end;
+        let of_group: Result<Vec<SampledRow>, tokio_postgres::Error> = rows
+            .iter()
+            .map(|row| columns.clone().map(|column| row.try_get(column)).collect())
+            .collect();
+        sampled.push(of_group.map_err(|error| unreadable(doing, &error))?);
     }
+    Ok(Ok(sampled))
 }
 
 /// Pages of all partitions.
@@ -191,7 +125,7 @@ async fn partition_pages(session: &Session, oid: u32) -> Result<u64, WorkloadErr
 /// The greatest value of a column, for new ones above it; 0 where the relation is empty.
 pub(crate) async fn greatest(
     session: &Session,
-    relation: &pgassay_model::index::RelationName,
+    relation: &RelationName,
     column: &str,
 ) -> Result<Result<i128, String>, WorkloadError> {
     let doing = "looking for the greatest value";

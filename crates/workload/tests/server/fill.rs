@@ -69,6 +69,26 @@ async fn every_kind_of_comparison_gets_values_that_find_rows() {
 }
 
 #[tokio::test]
+async fn values_of_joined_relations_belong_together() {
+    let target = Target::with(&format!("{SHOP} CREATE INDEX ON tokens (user_id)")).await;
+    for sql in [
+        "SELECT 1 FROM users u JOIN tokens t ON t.user_id = u.id WHERE u.email = $1 AND t.service = $2",
+        "SELECT 1 FROM tokens t, users u WHERE u.id = t.user_id AND t.service = $1 AND lower(u.email) = $2",
+        "SELECT 1 FROM users WHERE email = $1 AND id IN (SELECT user_id FROM tokens WHERE service = $2)",
+    ] {
+        let statement = target.filled(sql).await;
+        assert!(statement.parameter_source.ends_with(", joined"), "{}", statement.parameter_source);
+        assert_eq!(target.execute(&statement).len(), 200, "{sql}");
+    }
+    let apart =
+        target.filled("SELECT 1 FROM users, tokens WHERE email = $1 AND service = $2").await;
+    assert_eq!(
+        apart.parameter_source,
+        "rows of public.tokens and rows of public.users, drawn independently"
+    );
+}
+
+#[tokio::test]
 async fn ranges_lie_between_neighbours_of_the_sample_and_say_so() {
     let target = Target::with(SHOP).await;
     let statement = target.filled("SELECT 1 FROM users WHERE id < $1 AND id >= $2").await;
