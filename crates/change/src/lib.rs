@@ -12,6 +12,7 @@ pub mod error;
 mod executor;
 pub mod journal;
 mod lock;
+mod log_in;
 mod options;
 pub mod recovery;
 mod set_parameter;

@@ -255,7 +255,14 @@ pub(crate) async fn preflight(
         ));
     }
     rights(client, server, name).await?;
-    if let Some(entry) = entries(client, server).await?.iter().find(|e| e.name == name)
+    let entries = entries(client, server).await?;
+    if let Some(place) = entries.iter().rposition(|entry| entry.name == name) {
+        // Undo sets these again, each to its own value, so that the file's order is as it was.
+        for entry in entries.get(place + 1..).unwrap_or_default() {
+            rights(client, server, &entry.name).await?;
+        }
+    }
+    if let Some(entry) = entries.iter().find(|entry| entry.name == name)
         && let Some(error) = &entry.error
         && found.context != "postmaster"
     {

@@ -2,6 +2,7 @@
 
 use crate::catalog::{self, Server, column};
 use crate::error::ChangeError;
+use crate::log_in::{try_log_in, working_log_in};
 use crate::options::{ExecutorOptions, PoolerAccess};
 use crate::recovery::Standing;
 use nix::unistd::{AccessFlags, access as may, geteuid};
@@ -18,9 +19,6 @@ use std::fmt::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use tokio_postgres::Client;
-
-/// Databases tried to log in to for one user before its secret is replaced.
-const LOG_IN_ATTEMPTS: usize = 8;
 
 type Config = BTreeMap<String, PoolerSetting>;
 
@@ -464,40 +462,6 @@ async fn server_secrets(
     rows.iter()
         .map(|row| Ok((column(row, "name")?, Secret::new(column::<String>(row, "secret")?))))
         .collect()
-}
-
-/// A log-in through PgBouncer that works: to a database of the user's pools, else to any.
-async fn working_log_in(
-    access: &PoolerAccess,
-    running: &PoolerSnapshot,
-    user: &str,
-    password: Secret,
-) -> Result<ConnectionSettings, String> {
-    let pools = running.pools.iter().filter(|pool| pool.user == user).map(|pool| &pool.database);
-    let mut databases: Vec<&String> =
-        pools.chain(running.databases.iter().map(|d| &d.name)).collect();
-    let mut seen = std::collections::BTreeSet::new();
-    databases.retain(|name| seen.insert(*name));
-    let mut reason = "PgBouncer has no database".to_owned();
-    for database in databases.into_iter().take(LOG_IN_ATTEMPTS) {
-        let log_in = ConnectionSettings {
-            user: user.to_owned(),
-            password: Some(password.clone()),
-            database: database.clone(),
-            ..access.console.clone()
-        };
-        match try_log_in(&log_in).await {
-            Ok(()) => return Ok(log_in),
-            Err(error) => reason = format!("to {database}: {error}"),
-        }
-    }
-    Err(reason)
-}
-
-/// Logs in through PgBouncer and out again; PgBouncer answers once it has a server connection of the pool.
-async fn try_log_in(log_in: &ConnectionSettings) -> Result<(), PgBouncerError> {
-    // The console's way of connecting is that of any database of PgBouncer.
-    Console::connect(log_in).await.map(drop)
 }
 
 fn candidate(

@@ -102,7 +102,13 @@ pub async fn rehearse(
     if let Err(error) = child.kill().await {
         tracing::debug!(%error, "the throw-away PgBouncer had ended by itself");
     }
-    let mut config = outcome?;
+    let mut config = outcome.map_err(|error| match error {
+        // The lines are those of the candidate, as far as the rehearsal's own, which stand at the end.
+        PgBouncerError::RehearsalFailed(reason) => PgBouncerError::RehearsalFailed(
+            reason.replace(&path("ini"), &candidate.ini.display().to_string()),
+        ),
+        error => error,
+    })?;
     for (key, _) in overrides.iter().filter(|(key, _)| *key != "min_pool_size") {
         config.remove(*key);
     }
