@@ -76,11 +76,7 @@ impl WhatIf for Table {
             statement: statement.id.clone(),
             reason: "not in the table".into(),
         })?;
-        Ok(PlannedCost {
-            total_cost,
-            shape: String::new(),
-            indexes: index.into_iter().collect(),
-        })
+        Ok(PlannedCost { total_cost, shape: String::new(), indexes: index.into_iter().collect() })
     }
     fn index_size(&mut self, _: &IndexDefinition) -> Option<Bytes> {
         None
@@ -199,7 +195,12 @@ fn keys(advice: &IndexAdvice) -> Vec<String> {
                 .filter_map(|key| key.column.as_deref().or(key.expression.as_deref()))
                 .collect();
             let predicate = definition.predicate.as_ref().map(|text| format!(" where {text}"));
-            format!("{}({}){}", definition.relation.name, keys.join(","), predicate.unwrap_or_default())
+            format!(
+                "{}({}){}",
+                definition.relation.name,
+                keys.join(","),
+                predicate.unwrap_or_default()
+            )
         })
         .collect();
     keys.sort();
@@ -208,8 +209,7 @@ fn keys(advice: &IndexAdvice) -> Vec<String> {
 
 fn users_and_tokens() -> Snapshot {
     let mut is_active = column("is_active", "boolean", 1, 2.0);
-    is_active.statistics.as_mut().unwrap().most_common =
-        vec![("t".into(), 0.9), ("f".into(), 0.1)];
+    is_active.statistics.as_mut().unwrap().most_common = vec![("t".into(), 0.9), ("f".into(), 0.1)];
     let mut expiry = column("token_expiry", "timestamp with time zone", 8, -1.0);
     expiry.statistics.as_mut().unwrap().histogram =
         (0..=100).map(|day| format!("2024-{:02}-{:02}", 1 + day / 28, 1 + day % 28)).collect();
@@ -312,10 +312,7 @@ fn rules_find_the_indexes_of_a_login_service() {
 #[test]
 fn advice_is_the_same_every_time() {
     let snapshot = users_and_tokens();
-    assert_eq!(
-        with_rules(&snapshot, login_workload()),
-        with_rules(&snapshot, login_workload())
-    );
+    assert_eq!(with_rules(&snapshot, login_workload()), with_rules(&snapshot, login_workload()));
 }
 
 #[test]
@@ -452,9 +449,10 @@ fn an_order_by_limit_index_under_a_filter_it_cannot_serve_is_proposed_with_a_war
     assert_eq!(keys(&advice), ["articles(published_at)"], "{advice:#?}");
     let warning = advice.indexes[0].warning.as_deref().unwrap();
     assert!(warning.contains("bet") && warning.contains("body"), "{warning}");
-    assert_eq!(keys(&with_rules(&articles(), vec![statement("search", 1.0, sql)])), [
-        "articles(published_at)"
-    ]);
+    assert_eq!(
+        keys(&with_rules(&articles(), vec![statement("search", 1.0, sql)])),
+        ["articles(published_at)"]
+    );
 }
 
 #[test]
@@ -590,10 +588,8 @@ fn an_interrupt_or_a_time_limit_ends_the_search_with_what_there_is() {
         advise(&snapshot, &workload(login_workload()), &mut NoPlanner, &options, &interrupt);
     assert!(advice.indexes.is_empty());
     assert_eq!(advice.skipped.len(), login_workload().len());
-    let options = IndexOptions {
-        time_limit: Some(std::time::Duration::ZERO),
-        ..IndexOptions::default()
-    };
+    let options =
+        IndexOptions { time_limit: Some(std::time::Duration::ZERO), ..IndexOptions::default() };
     let advice = advise(
         &snapshot,
         &workload(login_workload()),

@@ -1,8 +1,8 @@
 //! Says why: for every index proposed, every index considered and given up, and every statement without one.
 
-use super::candidates::is_on;
 use super::search::{Search, Set};
 use super::statement::{Asked, note};
+use super::wanted::is_on;
 use super::writes::{Writes, hot_share};
 use super::{MINIMUM_WORTH, ProposedIndex, name, selectivity};
 use pgassay_model::index::IndexDefinition;
@@ -58,7 +58,7 @@ impl Account<'_> {
 
     fn proposed(&self, search: &mut Search<'_>, candidate: usize) -> Option<ProposedIndex> {
         let total = search.cost_before().max(f64::MIN_POSITIVE);
-        let (read, write) = search.gain(candidate);
+        let (read, write) = search.gain(&Set::from([candidate]));
         let chosen = search.chosen.clone();
         let without: Set = chosen.iter().copied().filter(|other| *other != candidate).collect();
         let mut gains: Vec<(f64, usize, f64)> = Vec::new();
@@ -111,7 +111,8 @@ impl Account<'_> {
         let asked = self.asked.get(position)?;
         let before = asked.before.as_ref()?;
         let relation = self.snapshot.relation(&index.relation)?;
-        let today = if before.indexes.is_empty() {
+        let scanned = before.shape.contains(&format!("Seq Scan {}", relation.name.name));
+        let today = if scanned || before.indexes.is_empty() {
             format!(
                 "reads all {} rows of {}",
                 whole(selectivity::rows(relation)),
@@ -145,8 +146,7 @@ impl Account<'_> {
             .filter(|predicate| predicate.relation == mention)
             .filter(|predicate| !index.keys.iter().any(|key| is_on(key, &predicate.subject)))
             .filter(|predicate| {
-                match (&index.predicate, super::candidates::constant_condition(predicate, relation))
-                {
+                match (&index.predicate, super::wanted::constant_condition(predicate, relation)) {
                     (Some(held), Some(condition)) => {
                         !held.split(" AND ").any(|known| known == condition)
                     }
@@ -181,7 +181,7 @@ impl Account<'_> {
             if chosen.contains(&candidate) {
                 continue;
             }
-            let (read, write) = search.gain(candidate);
+            let (read, write) = search.gain(&Set::from([candidate]));
             if read < MINIMUM_WORTH * total {
                 continue;
             }
@@ -195,7 +195,7 @@ impl Account<'_> {
         }
         let mut rejected = Vec::new();
         for (read, write, candidate) in best.into_values() {
-            let fits = search.fits(candidate, None);
+            let fits = search.fits(&Set::from([candidate]), None);
             let stopped = search.stopped();
             let Some(known) = search.candidates.get(candidate) else { continue };
             let definition = IndexDefinition {

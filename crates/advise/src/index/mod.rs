@@ -1,11 +1,11 @@
 //! The index advisor: which indexes a workload calls for, what they would save, and what they would cost.
 //!
 //! Pure: every cost comes from the what-if engine handed in or, where that can't plan with indexes, from
-//! the rules of [`rule`], which work on the snapshot's statistics. Never reads or changes a server.
+//! the rules of `rule.rs`, which work on the snapshot's statistics. Never reads or changes a server.
 //!
-//! The steps: read each statement ([`statement`]), list the indexes that could serve it ([`candidates`]),
-//! leave out what exists ([`cover`]), choose ([`search`]) against what writers would pay ([`writes`]), and
-//! say why for everything proposed or not ([`account`]).
+//! The steps: read each statement (`statement.rs`), list the indexes that could serve it (`candidates.rs`),
+//! leave out what exists (`cover.rs`), choose (`search.rs`) against what writers would pay (`writes.rs`), and
+//! say why for everything proposed or not (`account.rs`).
 
 mod account;
 mod candidates;
@@ -18,6 +18,7 @@ mod search;
 mod selectivity;
 mod size;
 mod statement;
+mod wanted;
 mod writes;
 
 use pgassay_model::index::IndexDefinition;

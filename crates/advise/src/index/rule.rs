@@ -88,6 +88,13 @@ impl<'a> RuleEngine<'a> {
         };
         open.sort_by(|a, b| rows_of(*a).total_cmp(&rows_of(*b)));
         let limit = shape.limit.then(|| limit(statement, shape));
+        // The mention whose columns alone the order is of.
+        let sorts = shape
+            .order
+            .first()
+            .map(|key| key.relation)
+            .filter(|mention| shape.order.iter().all(|key| key.relation == *mention));
+        let mut sorted = shape.order.is_empty();
         let mut total = self.costs.tuple;
         let mut used = Vec::new();
         let mut joined: Vec<usize> = Vec::new();
@@ -111,13 +118,17 @@ impl<'a> RuleEngine<'a> {
                 .collect();
             let Some(alone) = reached(mention, &[]) else { continue };
             let (cost, path) = if columns.is_empty() {
+                // Where the order is of other mentions too, all rows are read before it is known which to keep.
+                let own_order = sorts == Some(mention);
+                let limit = limit.filter(|_| own_order || shape.order.is_empty());
                 let finished =
-                    alone.into_iter().map(|path| (self.finished(shape, &path, limit), path));
+                    alone.into_iter().map(|path| (self.finished(&path, own_order, limit), path));
                 let Some((cost, path)) = finished.min_by(|a, b| a.0.total_cmp(&b.0)) else {
                     continue;
                 };
                 let rows = limit.map_or(path.rows, |limit| path.rows.min(limit));
                 outer = outer.max(rows);
+                sorted |= own_order;
                 (cost, path)
             } else {
                 // A hash join reads it once; a nested loop looks it up for each row of the other side.
@@ -135,10 +146,10 @@ impl<'a> RuleEngine<'a> {
                 (cost, path)
             };
             total += cost;
-            used.extend(path.index);
+            used.extend(path.indexes);
             joined.push(mention);
         }
-        if shape.relations.len() > 1 && !shape.order.is_empty() {
+        if !sorted {
             total += self.costs.sort(outer, limit);
         }
         used.sort();
@@ -146,17 +157,13 @@ impl<'a> RuleEngine<'a> {
         (total, used)
     }
 
-    /// A path with what it takes to sort and limit its rows.
-    fn finished(&self, shape: &StatementShape, path: &Path, limit: Option<f64>) -> f64 {
-        let alone = shape.relations.len() == 1;
-        let sorted = path.ordered || shape.order.is_empty() || !alone;
-        if sorted {
-            // LIMIT stops early: the share of the rows that is wanted (`adjust_limit_rows_costs`).
-            let share = limit.map_or(1.0, |limit| (limit / path.rows).min(1.0));
-            path.cost * share
-        } else {
-            path.cost + self.costs.sort(path.rows, limit)
+    /// A path with what it takes to sort and limit its rows; `sorts`: the order wanted is of this mention alone.
+    fn finished(&self, path: &Path, sorts: bool, limit: Option<f64>) -> f64 {
+        if sorts && !path.ordered {
+            return path.cost + self.costs.sort(path.rows, limit);
         }
+        // LIMIT stops early: the share of the rows that is wanted (`adjust_limit_rows_costs`).
+        path.cost * limit.map_or(1.0, |limit| (limit / path.rows).min(1.0))
     }
 }
 
@@ -214,7 +221,7 @@ pub(super) fn predicate_share(
         statement,
         shape.predicates.iter().filter(|predicate| {
             shape.relations.get(predicate.relation).is_some_and(|used| used.name == index.relation)
-                && super::candidates::constant_condition(predicate, relation)
+                && super::wanted::constant_condition(predicate, relation)
                     .is_some_and(|known| conditions.contains(&known.as_str()))
         }),
     )

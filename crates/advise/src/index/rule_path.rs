@@ -4,8 +4,8 @@
 //! `index_pages_fetched` after Mackert and Lohman, `cost_sort`) and `btcostestimate` in
 //! `src/backend/utils/adt/selfuncs.c`. Parallel plans and CPU of expressions are left out.
 
-use super::candidates::{constant_condition, is_on};
 use super::cover::normal;
+use super::wanted::{constant_condition, is_on};
 use super::{selectivity, size};
 use pgassay_model::index::{IndexDefinition, IndexKey};
 use pgassay_model::relation::Relation;
@@ -60,8 +60,8 @@ pub(super) struct Path {
     pub cost: f64,
     /// Rows it returns.
     pub rows: f64,
-    /// The index it uses.
-    pub index: Option<String>,
+    /// The indexes it uses.
+    pub indexes: Vec<String>,
     /// Whether it returns them in the order wanted.
     pub ordered: bool,
 }
@@ -82,7 +82,47 @@ impl Reading<'_> {
     pub(super) fn paths(&self, indexes: &[&IndexDefinition]) -> Vec<Path> {
         let mut paths = vec![self.sequential()];
         paths.extend(indexes.iter().filter_map(|index| self.by_index(index)).flatten());
+        paths.extend(self.by_alternatives(indexes));
         paths
+    }
+
+    /// Rows found by an index for each alternative of an OR, their bitmaps united (`cost_bitmap_or_node`). Taken
+    /// only where every alternative of the statement is an equality of this mention; `$n IS NULL OR …` is no
+    /// choice between two indexes, since the value decides it.
+    fn by_alternatives(&self, indexes: &[&IndexDefinition]) -> Option<Path> {
+        let alternatives: Vec<&Predicate> =
+            self.shape.predicates.iter().filter(|predicate| predicate.in_or).collect();
+        let usable = alternatives.iter().all(|predicate| {
+            predicate.relation == self.mention
+                && matches!(predicate.operator, Operator::Equal | Operator::In)
+        });
+        let optional = self.statement.sql.match_indices('$').any(|(at, _)| {
+            let rest =
+                self.statement.sql[at + 1..].trim_start_matches(|c: char| c.is_ascii_digit());
+            rest.trim_start().get(..7).is_some_and(|word| word.eq_ignore_ascii_case("is null"))
+        });
+        if alternatives.len() < 2 || !usable || optional {
+            return None;
+        }
+        let all_rows = selectivity::rows(self.relation);
+        let (mut cost, mut matched, mut used) = (0.0, 0.0, Vec::new());
+        for predicate in alternatives {
+            let index = indexes.iter().find(|index| {
+                index.predicate.is_none()
+                    && index.keys.first().is_some_and(|key| is_on(key, &predicate.subject))
+            })?;
+            let rows = selectivity::of(self.relation, self.statement, predicate).share * all_rows;
+            let pages = size::estimate(self.relation, index, 1.0);
+            cost += self.costs.descent(all_rows, pages)
+                + (rows / all_rows * pages).ceil() * self.costs.random_page
+                + rows * self.costs.index_tuple;
+            matched += rows;
+            used.push(index.name.clone());
+        }
+        let pages = (self.relation.pages as f64).max(1.0);
+        let fetched = pages_fetched(pages, matched);
+        cost += fetched * self.costs.random_page + matched * self.costs.tuple;
+        Some(Path { cost, rows: matched.max(1.0), indexes: used, ordered: false })
     }
 
     fn predicates(&self) -> impl Iterator<Item = &Predicate> {
@@ -108,7 +148,7 @@ impl Reading<'_> {
             cost: self.relation.pages as f64 * self.costs.seq_page
                 + rows * (self.costs.tuple + conditions * self.costs.operator),
             rows: self.rows(),
-            index: None,
+            indexes: Vec::new(),
             ordered: false,
         }
     }
@@ -173,8 +213,7 @@ impl Reading<'_> {
         } else {
             1.0
         };
-        // Mackert and Lohman: pages fetched for `matched` rows at random places.
-        let fetched = (2.0 * pages * matched / (2.0 * pages + matched)).min(pages).max(1.0);
+        let fetched = pages_fetched(pages, matched);
         let worst = fetched * self.costs.random_page;
         let best = self.costs.random_page
             + ((matched / all_rows * pages).ceil() - 1.0).max(0.0) * self.costs.seq_page;
@@ -189,13 +228,13 @@ impl Reading<'_> {
         let bitmap_page = self.costs.random_page
             - (self.costs.random_page - self.costs.seq_page) * (fetched / pages).sqrt();
         let rows = self.rows();
-        let name = Some(index.name.clone());
+        let name = vec![index.name.clone()];
         Some([
-            Path { cost: index_cost + heap + cpu, rows, index: name.clone(), ordered },
+            Path { cost: index_cost + heap + cpu, rows, indexes: name.clone(), ordered },
             Path {
                 cost: index_cost + fetched * bitmap_page + cpu + matched * self.costs.operator,
                 rows,
-                index: name,
+                indexes: name,
                 ordered: false,
             },
         ])
@@ -263,4 +302,9 @@ impl Reading<'_> {
                 },
             )
     }
+}
+
+/// Pages fetched for rows at random places (Mackert and Lohman, as in `index_pages_fetched`, with all pages cached).
+fn pages_fetched(pages: f64, rows: f64) -> f64 {
+    (2.0 * pages * rows / (2.0 * pages + rows)).min(pages).max(1.0)
 }

@@ -68,6 +68,9 @@ pub(super) struct Search<'a> {
     pub offered: Vec<Set>,
     /// Candidates that some plan used.
     pub pool: Set,
+    /// Candidates that a plan used together, and that may be worth something only together: the two sides of a
+    /// join, the alternatives of an OR.
+    together: BTreeSet<Set>,
     pub chosen: Set,
     /// Candidates the engine could not answer for, with its words.
     pub refused: Vec<(usize, String)>,
@@ -92,6 +95,7 @@ impl<'a> Search<'a> {
             candidates: Vec::new(),
             offered: vec![Set::new(); asked.len()],
             pool: Set::new(),
+            together: BTreeSet::new(),
             chosen: Set::new(),
             refused: Vec::new(),
             plans: vec![Vec::new(); asked.len()],
@@ -158,40 +162,44 @@ impl<'a> Search<'a> {
                     break;
                 }
                 open.retain(|candidate| !used.contains(candidate));
-                self.pool.extend(used);
+                self.pool.extend(used.iter().copied());
+                self.together.insert(used);
             }
         }
     }
 
     fn greedy(&mut self) {
+        let alone = self.pool.iter().map(|candidate| Set::from([*candidate]));
+        let moves: BTreeSet<Set> = alone.chain(self.together.iter().cloned()).collect();
         loop {
             let total = self.objective(&self.chosen.clone());
-            let mut best: Option<(f64, usize)> = None;
-            for candidate in self.pool.clone() {
+            let mut best: Option<(f64, Set)> = None;
+            for added in &moves {
                 if self.stop.requested() {
                     break;
                 }
-                if self.chosen.contains(&candidate)
-                    || self.is_covered(candidate)
-                    || !self.fits(candidate, None)
-                {
+                let added: Set = added
+                    .iter()
+                    .copied()
+                    .filter(|one| !self.chosen.contains(one) && !self.is_covered(*one))
+                    .collect();
+                if added.is_empty() || !self.fits(&added, None) {
                     continue;
                 }
-                let (read, write) = self.gain(candidate);
+                let (read, write) = self.gain(&added);
                 let net = read - write;
                 if net <= 0.0 || net < MINIMUM_WORTH * total {
                     continue;
                 }
-                let size = self.candidates.get(candidate).map_or(1, |known| known.size.0.max(1));
-                let score = net / size as f64;
-                if best.is_none_or(|(known, _)| score > known) {
-                    best = Some((score, candidate));
+                let score = net / self.size(&added).max(1) as f64;
+                if best.as_ref().is_none_or(|(known, _)| score > *known) {
+                    best = Some((score, added));
                 }
             }
             match best {
-                Some((_, candidate)) => self.chosen.insert(candidate),
+                Some((_, added)) => self.chosen.extend(added),
                 None => return,
-            };
+            }
         }
     }
 
@@ -225,7 +233,10 @@ impl<'a> Search<'a> {
                     return false;
                 }
                 let same_relation = self.relation_of(out) == self.relation_of(into);
-                if !same_relation || self.chosen.contains(&into) || !self.fits(into, Some(out)) {
+                if !same_relation
+                    || self.chosen.contains(&into)
+                    || !self.fits(&Set::from([into]), Some(out))
+                {
                     continue;
                 }
                 let mut set = self.chosen.clone();
@@ -247,12 +258,10 @@ impl<'a> Search<'a> {
         best.is_some()
     }
 
-    /// What a candidate would save readers and cost writers beyond the chosen ones, weighted, in planner units.
-    pub(super) fn gain(&mut self, candidate: usize) -> (f64, f64) {
-        let without: Set =
-            self.chosen.iter().copied().filter(|chosen| *chosen != candidate).collect();
-        let mut with = without.clone();
-        with.insert(candidate);
+    /// What candidates save readers and cost writers beyond the other chosen ones, weighted, in planner units.
+    pub(super) fn gain(&mut self, added: &Set) -> (f64, f64) {
+        let without: Set = self.chosen.difference(added).copied().collect();
+        let with: Set = self.chosen.union(added).copied().collect();
         let read = self.read_cost(&without) - self.read_cost(&with);
         let write = self.write_cost(&with) - self.write_cost(&without);
         (read, write)
@@ -387,16 +396,20 @@ impl<'a> Search<'a> {
         })
     }
 
-    /// Whether a candidate fits into the budget beside the chosen ones, without `out`.
-    pub(super) fn fits(&self, candidate: usize, out: Option<usize>) -> bool {
-        let size = |position: usize| self.candidates.get(position).map_or(0, |known| known.size.0);
-        let taken: u64 = self
-            .chosen
-            .iter()
-            .filter(|chosen| Some(**chosen) != out)
-            .map(|chosen| size(*chosen))
-            .sum();
-        self.budget.is_none_or(|budget| taken + size(candidate) <= budget.0)
+    fn size(&self, set: &Set) -> u64 {
+        set.iter()
+            .filter_map(|position| self.candidates.get(*position))
+            .map(|known| known.size.0)
+            .sum()
+    }
+
+    /// Whether candidates fit into the budget beside the chosen ones, without `out`.
+    pub(super) fn fits(&self, added: &Set, out: Option<usize>) -> bool {
+        let mut set: Set = self.chosen.union(added).copied().collect();
+        if let Some(out) = out {
+            set.remove(&out);
+        }
+        self.budget.is_none_or(|budget| self.size(&set) <= budget.0)
     }
 
     /// Weighted cost of the statements today.

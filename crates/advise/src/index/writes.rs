@@ -63,34 +63,35 @@ impl<'a> Writes<'a> {
         asked: &Asked<'_>,
         added: &IndexDefinition,
     ) -> bool {
-        asked.shape.kind == StatementKind::Update
-            && !relation.indexes.iter().any(|index| sets(asked, &index.definition))
-            && sets(asked, added)
+        !relation.indexes.iter().any(|index| sets(asked, &index.definition)) && sets(asked, added)
     }
 
     fn per_row(&self, relation: &Relation, asked: &Asked<'_>, added: &[Kept<'_>]) -> f64 {
-        let entry = self.entry(relation);
         let new_entries: f64 = added.iter().map(|kept| kept.share).sum();
+        let inserted = self.entry(relation) * new_entries;
+        let sets_columns = !asked.shape.columns_written.is_empty();
         match asked.shape.kind {
-            StatementKind::Insert | StatementKind::Merge => entry * new_entries,
-            StatementKind::Update => {
-                let existing = relation.indexes.len() as f64;
-                let hot_today =
-                    if relation.indexes.iter().any(|index| sets(asked, &index.definition)) {
-                        0.0
-                    } else {
-                        hot_share(relation)
-                    };
-                let hot_then = if added.iter().any(|kept| sets(asked, kept.definition)) {
-                    0.0
-                } else {
-                    hot_today
-                };
-                entry * ((1.0 - hot_then) * (existing + new_entries) - (1.0 - hot_today) * existing)
-            }
+            StatementKind::Update => self.updated(relation, asked, added),
             StatementKind::Delete => self.costs.index_tuple * new_entries,
-            StatementKind::Select | StatementKind::Utility => 0.0,
+            // INSERT … ON CONFLICT DO UPDATE does the one or the other; below WITH it can be either. The dearer counts.
+            _ if sets_columns => inserted.max(self.updated(relation, asked, added)),
+            _ => inserted,
         }
+    }
+
+    /// One row updated.
+    fn updated(&self, relation: &Relation, asked: &Asked<'_>, added: &[Kept<'_>]) -> f64 {
+        let existing = relation.indexes.len() as f64;
+        let new_entries: f64 = added.iter().map(|kept| kept.share).sum();
+        let hot_today = if relation.indexes.iter().any(|index| sets(asked, &index.definition)) {
+            0.0
+        } else {
+            hot_share(relation)
+        };
+        let hot_then =
+            if added.iter().any(|kept| sets(asked, kept.definition)) { 0.0 } else { hot_today };
+        let entries = (1.0 - hot_then) * (existing + new_entries) - (1.0 - hot_today) * existing;
+        self.entry(relation) * entries
     }
 
     /// One index entry written.
