@@ -44,7 +44,14 @@ pub(crate) fn read(directory: &Path) -> Result<Workload, WorkloadError> {
     };
     for path in files {
         match statement(&path, &read_text(&path)?)? {
-            Ok(statement) => workload.statements.push(statement),
+            Ok(mut statement) => {
+                // `a.sql` and `a.SQL` have one stem; ids name statements.
+                if workload.statements.iter().any(|known| known.id == statement.id) {
+                    let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+                    statement.id = name.unwrap_or_default();
+                }
+                workload.statements.push(statement);
+            }
             Err(skipped) => workload.skipped.push(skipped),
         }
     }

@@ -89,3 +89,22 @@ fn create(path: &Path, content: &[u8]) -> std::io::Result<()> {
     file.write_all(content)?;
     file.sync_all()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn no_document_makes_the_reader_panic(
+            text in "[{}\\[\\]\"a-z0-9:,/ -]{0,60}",
+            rest in "[{}\\[\\]\"a-z0-9:, -]{0,60}",
+        ) {
+            let path = Path::new("w.json");
+            let _ = document(path, &text);
+            let _ = document(path, &format!("{{\"schema\": \"{SCHEMA}\", {rest}"));
+            let _ = is_pgbench(path, &text);
+        }
+    }
+}

@@ -106,10 +106,7 @@ pub(crate) fn columns(
     sql: &str,
     snapshot: &Snapshot,
 ) -> Result<BTreeSet<(RelationName, String)>, String> {
-    let words: Vec<String> = sql.split_whitespace().map(str::to_ascii_uppercase).collect();
-    if words.windows(2).any(
-        |pair| matches!(pair, [on, conflict] if on == "ON" && conflict.starts_with("CONFLICT")),
-    ) {
+    if has_on_conflict(sql) {
         return Ok(BTreeSet::new());
     }
     let mut fresh = BTreeSet::new();
@@ -164,6 +161,14 @@ pub(crate) fn columns(
         }
     }
     Ok(fresh)
+}
+
+/// Whether an INSERT says what to do about rows that exist.
+pub(crate) fn has_on_conflict(sql: &str) -> bool {
+    let words: Vec<String> = sql.split_whitespace().map(str::to_ascii_uppercase).collect();
+    words.windows(2).any(
+        |pair| matches!(pair, [on, conflict] if on == "ON" && conflict.starts_with("CONFLICT")),
+    )
 }
 
 /// Why a new value can't be made.

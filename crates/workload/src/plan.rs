@@ -99,14 +99,27 @@ pub(crate) fn plan(
         } else if shape.limit_parameters.contains(&number) {
             plan.limit(number, sql)
         } else {
-            return Err(format!(
-                "${number} is compared with no column or expression whose rows could give values; give values with `-- params: [...]` lines"
-            ));
+            return Err(unknown(number, shape));
         };
         plan.draws.push(draw);
     }
     plan.edges = edges(shape, &plan.groups);
+    let inserts = |used: &ParameterUse| used.role == ParameterRole::Inserted;
+    if fresh::has_on_conflict(sql) && shape.parameters.values().any(inserts) {
+        plan.assumptions.insert("assumed: every row is in conflict with one that exists".into());
+    }
     Ok(plan)
+}
+
+fn unknown(number: usize, shape: &StatementShape) -> String {
+    let views = if shape.unknown_relations.is_empty() {
+        String::new()
+    } else {
+        format!(" ({} is no table or materialized view)", shape.unknown_relations.join(", "))
+    };
+    format!(
+        "${number} is compared with no column or expression whose rows could give values{views}; give values with `-- params: [...]` lines"
+    )
 }
 
 fn edges(shape: &StatementShape, groups: &[Group]) -> Vec<Edge> {
@@ -191,10 +204,11 @@ impl Plan {
             }
             ParameterRole::Compared(Operator::Range) => {
                 output.next = is_upper_of_two(number, used, sql, shape);
-                if output.next {
-                    self.assumptions
-                        .insert("assumed: ranges between neighbours of the sample".into());
-                }
+                self.assumptions.insert(if pairs_up(used, sql, shape) {
+                    "assumed: ranges between neighbours of the sample".into()
+                } else {
+                    "assumed: open ranges begin at any row".into()
+                });
             }
             ParameterRole::Compared(operator) if !takes_own_values(operator) => {
                 return Err(format!(
@@ -273,6 +287,12 @@ fn takes_own_values(operator: &Operator) -> bool {
             false
         }
     }
+}
+
+/// Whether a range has two bounds that are parameters.
+fn pairs_up(used: &ParameterUse, sql: &str, shape: &StatementShape) -> bool {
+    let same = shape.parameters.iter().filter(|(_, other)| *other == used);
+    same.into_iter().any(|(number, _)| is_upper_of_two(*number, used, sql, shape))
 }
 
 /// Whether a range has two bounds that are parameters, of which this is the upper one.

@@ -38,10 +38,12 @@ pub(crate) async fn parameter_types(
     let prepare = format!("PREPARE /* pgassay */ pgassay_probe AS {sql}");
     if let Err(error) = reading.rows(&prepare, &[]).await {
         reading.end().await?;
-        return if error.sqlstate().is_some() {
-            Ok(Err(error.to_string()))
-        } else {
-            Err(error.into())
+        return match error.sqlstate() {
+            Some("42P01") => Ok(Err(format!(
+                "{error}; if it lies in another schema, give the application's search_path in the DSN (options=-csearch_path=…)"
+            ))),
+            Some(_) => Ok(Err(error.to_string())),
+            None => Err(error.into()),
         };
     }
     reading.rows("SAVEPOINT pgassay_probe /* pgassay */", &[]).await?;

@@ -11,8 +11,8 @@ use pgassay_sql::{quote_identifier, quote_qualified};
 
 /// Rows sampled for one statement.
 pub(crate) const SAMPLE_ROWS: usize = 200;
-/// Relations up to this many pages are read whole (16 MB), larger ones in as many pages chosen at random.
-const WHOLE_PAGES: u64 = 2000;
+/// Relations up to this many pages are read whole (8 MB), larger ones in pages chosen at random.
+const WHOLE_PAGES: u64 = 1000;
 /// Pages read of a larger relation: twice the rows wanted, so that most rows come from pages of their own.
 const SAMPLE_PAGES: u64 = 400;
 /// A sample smaller than this is looked for again without choosing pages (a column that is mostly NULL).

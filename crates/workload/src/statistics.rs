@@ -36,11 +36,28 @@ fn value(
 ) -> Option<Option<String>> {
     let Subject::Column(column) = &output.subject else { return None };
     if !drawn.contains_key(&output.subject) {
-        let statistics = relation.column(column)?.statistics.as_ref()?;
+        let column = relation.column(column)?;
+        if !same_type(&column.type_name, &output.type_name) {
+            return None;
+        }
+        let statistics = column.statistics.as_ref()?;
         drawn.insert(output.subject.clone(), draw(statistics, random)?);
     }
     let (value, next) = drawn.get(&output.subject)?;
     Some(Some(if output.next { next } else { value }.clone()))
+}
+
+/// Whether values of a column are values of a parameter, as text; nothing casts them here.
+fn same_type(column: &str, parameter: &str) -> bool {
+    let plain = |name: &str| match name.split_once('(') {
+        Some((before, rest)) => {
+            format!("{before}{}", rest.split_once(')').map_or("", |(_, after)| after))
+        }
+        None => name.to_owned(),
+    };
+    let texts = ["text", "character varying", "character", "bpchar", "citext"];
+    let (column, parameter) = (plain(column), plain(parameter));
+    column == parameter || [&column, &parameter].iter().all(|name| texts.contains(&name.as_str()))
 }
 
 /// A value, and the next greater one that the statistics know.
@@ -87,6 +104,13 @@ mod tests {
         }
         let near = |value: &str, expected: usize| counts[value].abs_diff(expected) < 200;
         assert!(near("a", 4000) && near("b", 2000) && near("c", 1000) && near("d", 1000));
+    }
+
+    #[test]
+    fn lengths_do_not_make_types_differ() {
+        assert!(same_type("timestamp(3) with time zone", "timestamp with time zone"));
+        assert!(same_type("character varying(20)", "text"));
+        assert!(!same_type("numeric(8,2)", "integer"));
     }
 
     #[test]

@@ -18,6 +18,7 @@ fn a_directory_is_read_in_order_of_names_and_oddities_are_listed() {
     let directory = directory(&[
         ("b.sql", b"\xef\xbb\xbf-- weight: 3\r\nDELETE FROM t WHERE a = $1;\r\n-- params: [1]\r\n"),
         ("a.SQL", b"SELECT 1 FROM t FOR UPDATE"),
+        ("a.sql", b"SELECT 2"),
         ("c.sql", b""),
         ("d.sql", b"SELECT 1; SELECT 2"),
         ("e.sql", b"SELEC 1"),
@@ -27,10 +28,10 @@ fn a_directory_is_read_in_order_of_names_and_oddities_are_listed() {
     let workload = read(directory.path()).unwrap();
     let found: Vec<_> =
         workload.statements.iter().map(|s| (s.id.as_str(), s.weight, s.writes)).collect();
-    assert_eq!(found, [("a", 1.0, true), ("b", 3.0, true)]);
-    assert_eq!(workload.statements[1].sql, "DELETE FROM t WHERE a = $1");
-    assert_eq!(workload.statements[1].parameters, [[Some("1".to_owned())]]);
-    assert_eq!(workload.statements[1].parameter_source, "given");
+    assert_eq!(found, [("a", 1.0, true), ("a.sql", 1.0, false), ("b", 3.0, true)]);
+    assert_eq!(workload.statements[2].sql, "DELETE FROM t WHERE a = $1");
+    assert_eq!(workload.statements[2].parameters, [[Some("1".to_owned())]]);
+    assert_eq!(workload.statements[2].parameter_source, "given");
     let reasons: Vec<_> = workload.skipped.iter().map(|s| s.reason.as_str()).collect();
     assert!(reasons[0].starts_with("c.sql: holds no statement"), "{reasons:?}");
     assert!(reasons[1].starts_with("d.sql: expected one statement, found 2"), "{reasons:?}");
