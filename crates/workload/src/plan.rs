@@ -89,20 +89,19 @@ pub(crate) fn plan(
     types: &[ParameterType],
     snapshot: &Snapshot,
 ) -> Result<Plan, String> {
-    let unique = fresh::columns(shape, sql, snapshot)?;
-    let mut plan = Plan::default();
-    let mut lanes = Lanes::new(shape);
+    let mut planning = Planning {
+        shape,
+        sql,
+        snapshot,
+        unique: fresh::columns(shape, sql, snapshot)?,
+        lanes: Lanes::new(shape),
+        plan: Plan::default(),
+    };
     for (index, kind) in types.iter().enumerate() {
-        let number = index + 1;
-        let draw = if let Some(used) = shape.parameters.get(&number) {
-            plan.used(number, used, kind, sql, shape, &unique, snapshot, &mut lanes)?
-        } else if shape.limit_parameters.contains(&number) {
-            plan.limit(number, sql)
-        } else {
-            return Err(unknown(number, shape));
-        };
-        plan.draws.push(draw);
+        let draw = planning.draw(index + 1, kind)?;
+        planning.plan.draws.push(draw);
     }
+    let mut plan = planning.plan;
     plan.edges = edges(shape, &plan.groups);
     let inserts = |used: &ParameterUse| used.role == ParameterRole::Inserted;
     if fresh::has_on_conflict(sql) && shape.parameters.values().any(inserts) {
@@ -163,89 +162,7 @@ impl Plan {
         Some(order)
     }
 
-    fn limit(&mut self, number: usize, sql: &str) -> Draw {
-        let (word, rows) = if is_offset(sql, number) { ("OFFSET", "0") } else { ("LIMIT", LIMIT) };
-        self.assumptions.insert(format!("assumed: {word} {rows}"));
-        Draw::Constant(rows.to_owned())
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "everything known of one parameter")]
-    fn used(
-        &mut self,
-        number: usize,
-        used: &ParameterUse,
-        kind: &ParameterType,
-        sql: &str,
-        shape: &StatementShape,
-        unique: &BTreeSet<(RelationName, String)>,
-        snapshot: &Snapshot,
-        lanes: &mut Lanes,
-    ) -> Result<Draw, String> {
-        let lane = lanes.next(used);
-        let written = matches!(used.role, ParameterRole::Assigned | ParameterRole::Inserted);
-        let mut output = Output {
-            subject: used.subject.clone(),
-            type_name: kind.name.clone(),
-            next: false,
-            nullable: written || used.role == ParameterRole::Compared(Operator::Other("is".into())),
-        };
-        match &used.role {
-            ParameterRole::AnyOf => {
-                let Some((element, delimiter)) = &kind.element else {
-                    return Err(format!(
-                        "${number} of = ANY is of type {}, no array; give values with `-- params: [...]` lines",
-                        kind.name
-                    ));
-                };
-                output.type_name = element.clone();
-                self.assumptions.insert(format!("assumed: up to {LIST_LENGTH} values in a list"));
-                let cell = self.cell(used, output, lane);
-                return Ok(Draw::List { cell, delimiter: delimiter.clone() });
-            }
-            ParameterRole::Compared(Operator::Range) => {
-                output.next = is_upper_of_two(number, used, sql, shape);
-                self.assumptions.insert(if pairs_up(used, sql, shape) {
-                    "assumed: ranges between neighbours of the sample".into()
-                } else {
-                    "assumed: open ranges begin at any row".into()
-                });
-            }
-            ParameterRole::Compared(operator) if !takes_own_values(operator) => {
-                return Err(format!(
-                    "${number} is a pattern or an operand that rows don't hold ({}); give values with `-- params: [...]` lines",
-                    match operator {
-                        Operator::PrefixLike | Operator::OtherLike => "LIKE",
-                        Operator::Other(name) => name,
-                        _ => "operator",
-                    }
-                ));
-            }
-            ParameterRole::Compared(_) | ParameterRole::Assigned | ParameterRole::Inserted => {}
-        }
-        let cell = self.cell(used, output, lane);
-        match &used.subject {
-            Subject::Column(column)
-                if written && unique.contains(&(used.relation.clone(), column.clone())) =>
-            {
-                let fresh = snapshot
-                    .relation(&used.relation)
-                    .and_then(|relation| relation.column(column))
-                    .and_then(Fresh::of)
-                    .ok_or_else(|| fresh::impossible(&used.relation, column))?;
-                self.assumptions.insert(format!(
-                    "made: values of {column} that no row holds; each set serves one request"
-                ));
-                Ok(Draw::Fresh {
-                    fresh,
-                    relation: used.relation.clone(),
-                    column: column.clone(),
-                    like: cell,
-                })
-            }
-            _ => Ok(Draw::Row(cell)),
-        }
-    }
-
+    /// The place of an output in the sample, added where it is new.
     fn cell(&mut self, used: &ParameterUse, output: Output, lane: usize) -> Cell {
         let group =
             self.groups.iter().position(|group| group.relation == used.relation).unwrap_or_else(
@@ -275,6 +192,110 @@ impl Plan {
             }
         };
         Cell { group, output, lane }
+    }
+}
+
+/// Everything known while the parameters of a statement are decided one by one.
+struct Planning<'a> {
+    shape: &'a StatementShape,
+    sql: &'a str,
+    snapshot: &'a Snapshot,
+    /// Columns whose written values must be new.
+    unique: BTreeSet<(RelationName, String)>,
+    lanes: Lanes,
+    plan: Plan,
+}
+
+impl Planning<'_> {
+    fn draw(&mut self, number: usize, kind: &ParameterType) -> Result<Draw, String> {
+        match self.shape.parameters.get(&number) {
+            Some(used) => self.used(number, used, kind),
+            None if self.shape.limit_parameters.contains(&number) => Ok(self.limit(number)),
+            None => Err(unknown(number, self.shape)),
+        }
+    }
+
+    fn limit(&mut self, number: usize) -> Draw {
+        let (word, rows) =
+            if is_offset(self.sql, number) { ("OFFSET", "0") } else { ("LIMIT", LIMIT) };
+        self.assume(format!("assumed: {word} {rows}"));
+        Draw::Constant(rows.to_owned())
+    }
+
+    fn assume(&mut self, what: impl Into<String>) {
+        self.plan.assumptions.insert(what.into());
+    }
+
+    fn used(
+        &mut self,
+        number: usize,
+        used: &ParameterUse,
+        kind: &ParameterType,
+    ) -> Result<Draw, String> {
+        let lane = self.lanes.next(used);
+        let written = is_written(used);
+        let mut output = Output {
+            subject: used.subject.clone(),
+            type_name: kind.name.clone(),
+            next: false,
+            nullable: written || used.role == ParameterRole::Compared(Operator::Other("is".into())),
+        };
+        match &used.role {
+            ParameterRole::AnyOf => {
+                let Some((element, delimiter)) = &kind.element else {
+                    return Err(format!(
+                        "${number} of = ANY is of type {}, no array; give values with `-- params: [...]` lines",
+                        kind.name
+                    ));
+                };
+                output.type_name = element.clone();
+                self.assume(format!("assumed: up to {LIST_LENGTH} values in a list"));
+                let cell = self.plan.cell(used, output, lane);
+                return Ok(Draw::List { cell, delimiter: delimiter.clone() });
+            }
+            ParameterRole::Compared(Operator::Range) => {
+                output.next = is_upper_of_two(number, used, self.sql, self.shape);
+                self.assume(if pairs_up(used, self.sql, self.shape) {
+                    "assumed: ranges between neighbours of the sample"
+                } else {
+                    "assumed: open ranges begin at any row"
+                });
+            }
+            ParameterRole::Compared(operator) if !takes_own_values(operator) => {
+                return Err(format!(
+                    "${number} is a pattern or an operand that rows don't hold ({}); give values with `-- params: [...]` lines",
+                    match operator {
+                        Operator::PrefixLike | Operator::OtherLike => "LIKE",
+                        Operator::Other(name) => name,
+                        _ => "operator",
+                    }
+                ));
+            }
+            ParameterRole::Compared(_) | ParameterRole::Assigned | ParameterRole::Inserted => {}
+        }
+        let cell = self.plan.cell(used, output, lane);
+        match &used.subject {
+            Subject::Column(column)
+                if written && self.unique.contains(&(used.relation.clone(), column.clone())) =>
+            {
+                let fresh = self
+                    .snapshot
+                    .relation(&used.relation)
+                    .and_then(|relation| relation.column(column))
+                    .and_then(Fresh::of)
+                    .ok_or_else(|| fresh::impossible(&used.relation, column))?;
+                self.assume(format!(
+                    "made: values of {column} that no row holds; each set serves one request"
+                ));
+                Ok(Draw::Fresh {
+                    fresh,
+                    relation: used.relation.clone(),
+                    column: column.clone(),
+                    like: cell,
+                })
+            }
+            _ => Ok(Draw::Row(cell)),
+        }
     }
 }
 
