@@ -60,3 +60,66 @@ fn gap(random: &mut Xoshiro256PlusPlus, rate: f64) -> Duration {
     let seconds = -(1.0 - random.random::<f64>()).ln() / rate;
     Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX / 4)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use pgassay_model::workload::{SCHEMA, Workload, WorkloadStatement};
+
+    fn requests() -> Requests {
+        let statement = |id: &str| WorkloadStatement {
+            id: id.into(),
+            sql: "SELECT 1".into(),
+            weight: 1.0,
+            writes: false,
+            parameters: Vec::new(),
+            parameter_source: "none needed".into(),
+            queryid: None,
+        };
+        Requests::new(&Workload {
+            schema: SCHEMA.into(),
+            generated_at: pgassay_model::Timestamp::UNIX_EPOCH,
+            source: "test".into(),
+            statements: vec![statement("a"), statement("b")],
+            skipped: Vec::new(),
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn arrivals_are_a_poisson_process_of_the_rate_asked_for() {
+        let requests = requests();
+        let arrivals = Arrivals::new(1000.0, Duration::from_secs(20), 5);
+        let times: Vec<f64> = std::iter::from_fn(|| arrivals.take(&requests))
+            .map(|arrival| arrival.at.as_secs_f64())
+            .collect();
+        let count = times.len() as f64;
+        assert!((count - 20_000.0).abs() < 5.0 * 20_000f64.sqrt(), "{count}");
+        let gaps: Vec<f64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
+        let variance = gaps.iter().map(|gap| (gap - mean).powi(2)).sum::<f64>() / gaps.len() as f64;
+        // Exponential gaps: the standard deviation equals the mean.
+        assert!((variance.sqrt() / mean - 1.0).abs() < 0.05, "{mean} {variance}");
+    }
+
+    #[test]
+    fn the_schedule_depends_on_the_seed_alone() {
+        let requests = requests();
+        let schedule = |seed| -> Vec<Arrival> {
+            let arrivals = Arrivals::new(100.0, Duration::from_secs(1), seed);
+            std::iter::from_fn(|| arrivals.take(&requests)).collect()
+        };
+        assert_eq!(schedule(1), schedule(1));
+        assert_ne!(schedule(1), schedule(2));
+        let arrivals = Arrivals::new(100.0, Duration::from_secs(1), 1);
+        arrivals.take(&requests);
+        assert_eq!(arrivals.drain(&requests), schedule(1).len() as u64 - 1);
+    }
+
+    #[test]
+    fn a_rate_close_to_nothing_has_no_arrivals_and_no_overflow() {
+        let arrivals = Arrivals::new(1e-300, Duration::from_secs(1), 1);
+        assert_eq!(arrivals.take(&requests()), None);
+    }
+}

@@ -50,7 +50,10 @@ impl Dialer {
         let tls = match (&settings.host, settings.ssl_mode) {
             (Host::Unix(_), _) | (_, SslMode::Disable) => None,
             (Host::Tcp(_), _) => {
-                let failed = |source| LoadError::Tls { target: target(), source };
+                let failed = |error: pgassay_postgres::PostgresError| LoadError::Tls {
+                    target: target(),
+                    reason: error.to_string(),
+                };
                 let mut config = pgassay_postgres::tls::client_config(settings)
                     .map_err(failed)?
                     .as_ref()
@@ -158,7 +161,7 @@ impl Dialer {
         match answer {
             [b'S'] => Ok(true),
             [b'N'] if required => {
-                Err(ConnectionError::Login("the server has no TLS, and sslmode asks for it".into()))
+                Err(ConnectionError::Tls("the server has none, and sslmode asks for it".into()))
             }
             [b'N'] => Ok(false),
             _ => {
@@ -201,13 +204,13 @@ fn handshake(
     patience: Patience<'_>,
 ) -> Result<Transport, ConnectionError> {
     let Transport::Tcp(mut stream) = transport else { return Ok(transport) };
-    let refused = |error: rustls::Error| ConnectionError::Login(format!("TLS failed: {error}"));
+    let refused = |error: rustls::Error| ConnectionError::Tls(error.to_string());
     let mut session = ClientConnection::new(Arc::clone(config), name.clone()).map_err(refused)?;
     while session.is_handshaking() {
         match session.complete_io(&mut stream) {
             Ok(_) => {}
             Err(error) if is_timeout(&error) => patience.check()?,
-            Err(source) => return Err(ConnectionError::Login(format!("TLS failed: {source}"))),
+            Err(error) => return Err(ConnectionError::Tls(error.to_string())),
         }
     }
     Ok(Transport::Tls(Box::new(StreamOwned::new(session, stream))))
@@ -229,7 +232,20 @@ impl Connection {
         patience: Patience<'_>,
     ) -> Result<Option<ServerError>, ConnectionError> {
         self.wire.send(messages, patience)?;
-        self.wire.until_ready(patience)
+        let ready = self.wire.until_ready(patience)?;
+        if ready.in_failed_transaction {
+            // A workload that begins transactions itself: without this every later request would fail.
+            self.roll_back(patience)?;
+        }
+        Ok(ready.refusal)
+    }
+
+    fn roll_back(&mut self, patience: Patience<'_>) -> Result<(), ConnectionError> {
+        let mut bytes = BytesMut::new();
+        frontend::query("ROLLBACK /* pgassay */", &mut bytes)
+            .map_err(|error| ConnectionError::Protocol(error.to_string()))?;
+        self.wire.send(&bytes, patience)?;
+        self.wire.until_ready(patience).map(|_| ())
     }
 
     /// By which its statement can be cancelled.

@@ -100,6 +100,8 @@ struct Driver<'a> {
     block: Duration,
     /// Server CPU in milliseconds at the borders of blocks.
     cpu: Vec<Option<f64>>,
+    /// The load generator's own CPU, at the first and at the last border.
+    own_cpu: (f64, f64),
     openings: Vec<Opening>,
     unopened: Vec<ConnectionError>,
     sums: Sums,
@@ -134,6 +136,7 @@ impl<'a> Driver<'a> {
             blocks: blocks as usize,
             block,
             cpu: Vec::new(),
+            own_cpu: (0.0, 0.0),
             openings: Vec::new(),
             unopened: Vec::new(),
             sums: Sums::default(),
@@ -152,7 +155,8 @@ impl<'a> Driver<'a> {
         let end = self.shared.end();
         let drained = end + self.options.statement_timeout.unwrap_or(DRAIN).max(TICK);
         let mut abandoned: Option<Instant> = None;
-        while self.finished < self.options.mode.clients() {
+        // In an open loop all may be done before the window ends, which it does with the last border.
+        while self.finished < self.options.mode.clients() || self.next_border().is_some() {
             let now = origin.elapsed();
             self.read_cpu(now);
             progress((now.as_secs_f64() / end.as_secs_f64()).min(1.0));
@@ -170,16 +174,11 @@ impl<'a> Driver<'a> {
             match self.events.recv_timeout(self.pause(now)) {
                 Ok(event) => self.take(event),
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Disconnected) => std::thread::sleep(self.pause(now)),
             }
             while let Ok(event) = self.events.try_recv() {
                 self.take(event);
             }
-        }
-        // All may be done before the last border, with the load's end between two looks.
-        while self.cpu.len() <= self.blocks && !interrupt.requested() {
-            std::thread::sleep(self.pause(origin.elapsed()));
-            self.read_cpu(origin.elapsed());
         }
         if interrupt.requested() {
             return Err(self.interrupted());
@@ -253,6 +252,10 @@ impl<'a> Driver<'a> {
     fn read_cpu(&mut self, now: Duration) {
         while self.next_border().is_some_and(|border| now >= border) {
             let reading = self.options.server_cpu.and_then(processes::cpu_ms);
+            self.own_cpu.1 = processes::own_cpu_ms();
+            if self.cpu.is_empty() {
+                self.own_cpu.0 = self.own_cpu.1;
+            }
             self.cpu.push(reading);
         }
     }
@@ -286,6 +289,7 @@ impl<'a> Driver<'a> {
             unsent,
             silent: self.options.mode.clients() - self.finished,
             cpu_known: cpu.is_some(),
+            own_cpu: cpu_per_request(self.own_cpu.0, self.own_cpu.1, requests),
         };
         let measurement = Measurement {
             schema: SCHEMA.into(),

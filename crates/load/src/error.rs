@@ -1,7 +1,6 @@
 //! Why a workload could not be driven at all; errors of single requests are counted, not raised.
 
 use crate::connection::ConnectionError;
-use pgassay_postgres::PostgresError;
 
 /// Why there is no measurement.
 #[derive(Debug, thiserror::Error)]
@@ -24,14 +23,13 @@ pub enum LoadError {
         /// Its words, with SQLSTATE.
         reason: String,
     },
-    /// The TLS settings can't be used.
-    #[error("TLS to {target} cannot be set up")]
+    /// The connection can't be encrypted as `sslmode` wants it.
+    #[error("no TLS to {target}: {reason}")]
     Tls {
         /// DSN without its password.
         target: String,
-        /// Why.
-        #[source]
-        source: PostgresError,
+        /// Why not.
+        reason: String,
     },
     /// The workload holds nothing that can be driven.
     #[error("the workload has no statements")]
@@ -73,6 +71,7 @@ impl LoadError {
             ConnectionError::Login(reason) => {
                 LoadError::LoginRefused { target, sqlstate: None, reason: reason.clone() }
             }
+            ConnectionError::Tls(reason) => LoadError::Tls { target, reason: reason.clone() },
             other => LoadError::Unreachable { target, reason: other.to_string() },
         }
     }
@@ -95,7 +94,9 @@ impl LoadError {
                 }
                 _ => "check user, password and database, and the server's or pooler's log".into(),
             },
-            LoadError::Tls { .. } => "check sslmode and sslrootcert".into(),
+            LoadError::Tls { .. } => {
+                "check sslmode, sslrootcert and the server's certificate".into()
+            }
             LoadError::EmptyWorkload => {
                 "capture a workload (pgassay capture) or name a directory with .sql files".into()
             }

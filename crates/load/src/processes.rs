@@ -1,5 +1,6 @@
 //! CPU time of a server's processes, from /proc.
 
+use nix::sys::resource::{UsageWho, getrusage};
 use std::collections::HashMap;
 
 /// CPU of one process: its own, and its reaped children's.
@@ -29,6 +30,16 @@ pub(crate) fn cpu_ms(root: u32) -> Option<f64> {
         .map(|(_, process)| process.ticks)
         .sum();
     Some(ticks as f64 * 1e3 / ticks_per_second()?)
+}
+
+/// CPU milliseconds that this process has used.
+pub(crate) fn own_cpu_ms() -> f64 {
+    getrusage(UsageWho::RUSAGE_SELF).map_or(0.0, |usage| {
+        [usage.user_time(), usage.system_time()]
+            .iter()
+            .map(|time| time.tv_sec() as f64 * 1e3 + time.tv_usec() as f64 / 1e3)
+            .sum()
+    })
 }
 
 /// Length of a tick in milliseconds.

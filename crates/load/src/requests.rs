@@ -211,7 +211,9 @@ mod tests {
     use super::*;
     use rand::SeedableRng;
 
-    fn workload(statements: &[(&str, f64, Vec<Vec<Option<String>>>)]) -> Workload {
+    type Values = Vec<Vec<Option<String>>>;
+
+    fn workload(statements: &[(&str, f64, Values)]) -> Workload {
         Workload {
             schema: pgassay_model::workload::SCHEMA.into(),
             generated_at: pgassay_model::Timestamp::UNIX_EPOCH,
@@ -233,7 +235,7 @@ mod tests {
         }
     }
 
-    fn values(values: &[&str]) -> Vec<Vec<Option<String>>> {
+    fn values(values: &[&str]) -> Values {
         values.iter().map(|value| vec![Some((*value).to_owned())]).collect()
     }
 

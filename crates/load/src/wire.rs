@@ -35,6 +35,9 @@ pub(crate) enum ConnectionError {
     /// We can't log in as the server wants it.
     #[error("{0}")]
     Login(String),
+    /// The connection could not be encrypted.
+    #[error("TLS failed: {0}")]
+    Tls(String),
     /// The socket failed.
     #[error("{doing} failed: {source}")]
     Io { doing: &'static str, source: io::Error },
@@ -50,6 +53,15 @@ pub(crate) enum ConnectionError {
     /// Not what the protocol allows.
     #[error("the answer is not PostgreSQL's protocol: {0}")]
     Protocol(String),
+}
+
+/// The end of an answer.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    /// The first error that the server sent.
+    pub(crate) refusal: Option<ServerError>,
+    /// Whether the session is in a transaction that has failed.
+    pub(crate) in_failed_transaction: bool,
 }
 
 /// How long to wait for an answer.
@@ -223,18 +235,21 @@ impl Wire {
         }
     }
 
-    /// The next message, read as a whole and copied: for log-ins and errors.
-    pub(crate) fn message(&mut self, patience: Patience<'_>) -> Result<Message, ConnectionError> {
-        let (tag, length) = self.peek(patience)?;
+    /// The next message of a known length, which stays unread.
+    fn whole(&mut self, length: usize, patience: Patience<'_>) -> Result<&[u8], ConnectionError> {
         if length > LONGEST_MESSAGE {
-            return Err(ConnectionError::Protocol(format!(
-                "a message of {length} bytes (type {tag})"
-            )));
+            return Err(ConnectionError::Protocol(format!("a message of {length} bytes")));
         }
         while self.end - self.start < length {
             self.fill(patience)?;
         }
-        let mut bytes = BytesMut::from(self.unread().get(..length).unwrap_or_default());
+        Ok(self.unread().get(..length).unwrap_or_default())
+    }
+
+    /// The next message, read as a whole and copied: for log-ins and errors.
+    pub(crate) fn message(&mut self, patience: Patience<'_>) -> Result<Message, ConnectionError> {
+        let (_, length) = self.peek(patience)?;
+        let mut bytes = BytesMut::from(self.whole(length, patience)?);
         self.start += length;
         match Message::parse(&mut bytes) {
             Ok(Some(message)) => Ok(message),
@@ -243,11 +258,8 @@ impl Wire {
         }
     }
 
-    /// Reads until ReadyForQuery, skipping rows; the error that the server sent, if any.
-    pub(crate) fn until_ready(
-        &mut self,
-        patience: Patience<'_>,
-    ) -> Result<Option<ServerError>, ConnectionError> {
+    /// Reads until ReadyForQuery, skipping rows.
+    pub(crate) fn until_ready(&mut self, patience: Patience<'_>) -> Result<Ready, ConnectionError> {
         let mut refusal: Option<ServerError> = None;
         loop {
             let next = self.peek(patience);
@@ -260,8 +272,9 @@ impl Wire {
             };
             match tag {
                 backend::READY_FOR_QUERY_TAG => {
-                    self.skip(length, patience)?;
-                    return Ok(refusal);
+                    let status = self.whole(length, patience)?.last().copied();
+                    self.start += length;
+                    return Ok(Ready { refusal, in_failed_transaction: status == Some(b'E') });
                 }
                 backend::ERROR_RESPONSE_TAG => {
                     if let Message::ErrorResponse(body) = self.message(patience)? {
@@ -309,4 +322,72 @@ pub(crate) fn server_error(body: &backend::ErrorResponseBody) -> ServerError {
         }
     }
     error
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use proptest::prelude::*;
+    use std::thread;
+
+    const READY: &[u8] = b"Z\0\0\0\x05I";
+    const FATAL: &[u8] = b"E\0\0\0\x1fSFATAL\0C57P01\0Mgoing away\0\0";
+
+    /// What a client makes of these bytes, sent in chunks and then the end of the stream.
+    fn read(bytes: &[u8], chunk: usize) -> Result<Ready, ConnectionError> {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let abandon = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                for part in bytes.chunks(chunk) {
+                    if theirs.write_all(part).is_err() {
+                        return;
+                    }
+                }
+            });
+            Wire::new(Transport::Unix(ours)).until_ready(Patience::new(&abandon, None))
+        })
+    }
+
+    #[test]
+    fn rows_longer_than_the_inbox_are_skipped_however_they_arrive() {
+        let length = 3 * INBOX;
+        let mut bytes = vec![b'D'];
+        bytes.extend_from_slice(&(length as u32 + 4).to_be_bytes());
+        bytes.extend(std::iter::repeat_n(b'Z', length));
+        bytes.extend_from_slice(READY);
+        for chunk in [1, 7, 4096, bytes.len()] {
+            let ready = read(&bytes, chunk).unwrap();
+            assert!(ready.refusal.is_none() && !ready.in_failed_transaction);
+        }
+    }
+
+    #[test]
+    fn a_fatal_error_is_kept_when_the_connection_ends() {
+        let Err(ConnectionError::Server(error)) = read(FATAL, 5) else { panic!("no error") };
+        assert_eq!(error.to_string(), "57P01 going away");
+        assert!(matches!(read(b"", 1), Err(ConnectionError::Closed)));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_reader_panic(
+            bytes in prop::collection::vec(any::<u8>(), 0..200),
+            chunk in 1usize..50,
+        ) {
+            let _ = read(&bytes, chunk);
+        }
+
+        #[test]
+        fn no_error_response_makes_the_reader_panic(
+            body in prop::collection::vec(any::<u8>(), 0..60),
+        ) {
+            let mut bytes = vec![b'E'];
+            bytes.extend_from_slice(&(body.len() as u32 + 4).to_be_bytes());
+            bytes.extend_from_slice(&body);
+            bytes.extend_from_slice(READY);
+            let _ = read(&bytes, 16);
+        }
+    }
 }

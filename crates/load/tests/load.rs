@@ -7,7 +7,9 @@ mod support;
 use pgassay_load::{LoadError, LoadMode, ServerParts, ledger, probe};
 use pgassay_model::interrupt::Interrupt;
 use pgassay_model::measurement::Connect;
-use pgassay_testkit::{Postgres, PostgresOptions, fresh_database, shared};
+use pgassay_testkit::{
+    PgBouncer, PgBouncerOptions, Postgres, PostgresOptions, fresh_database, shared,
+};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use support::{drive, options, select_one, settings, statement, with_values, workload};
@@ -234,15 +236,7 @@ fn a_statement_that_takes_too_long_is_given_up_and_cancelled() {
     assert!(begin.elapsed() < Duration::from_secs(3));
     assert!(measurement.errors > 0 && measurement.errors == measurement.requests);
     assert_eq!(measurement.statements[0].first_error.as_deref(), Some("no answer within 100 ms"));
-    let active = format!(
-        "SELECT count(*) FROM pg_catalog.pg_stat_activity \
-         WHERE datname = '{database}' AND query LIKE '%pg_sleep(60)' AND state = 'active'"
-    );
-    let end = Instant::now() + Duration::from_secs(5);
-    while count(server, "postgres", &active) > 0 && Instant::now() < end {
-        std::thread::yield_now();
-    }
-    assert_eq!(count(server, "postgres", &active), 0);
+    no_longer_active(server, &database, "pg_sleep(60)");
 }
 
 #[test]
@@ -304,4 +298,71 @@ fn the_probe_times_planning_and_executes_nothing() {
     assert_eq!(count(server, &database, "SELECT count(*) FROM entry"), 0);
     let error = probe::parse_plan(&target, &workload(vec![refused]), 1).unwrap_err();
     assert!(error.to_string().contains("42P01"), "{error}");
+}
+
+#[test]
+fn what_pgbouncer_runs_too_long_is_cancelled_too() {
+    let server = shared();
+    let database = fresh_database(server);
+    let pooler = PgBouncer::start(PgBouncerOptions {
+        auth_type: "trust".into(),
+        databases: vec![(
+            "app".into(),
+            format!(
+                "host={} port={} dbname={database} user=postgres",
+                server.socket_directory().display(),
+                server.port()
+            ),
+        )],
+        users: vec![("app".into(), String::new())],
+        settings: vec![("pool_mode".into(), "transaction".into())],
+        ..PgBouncerOptions::default()
+    })
+    .unwrap();
+    let load = workload(vec![statement("sleep", "SELECT pg_catalog.pg_sleep(61)", 1.0)]);
+    let mut options = options(&pooler.dsn("app", "", "app"));
+    options.statement_timeout = Some(Duration::from_millis(100));
+    options.warmup = Duration::ZERO;
+    let measurement = drive(&load, &options).unwrap().measurement;
+    assert!(measurement.errors > 0 && measurement.errors == measurement.requests);
+    no_longer_active(server, &database, "pg_sleep(61)");
+}
+
+#[test]
+fn a_failed_transaction_of_the_workload_s_own_is_rolled_back() {
+    let server = shared();
+    let load = workload(vec![
+        statement("begin", "BEGIN", 1.0),
+        statement("fail", "SELECT 1 / 0", 1.0),
+        statement("good", "SELECT 1", 8.0),
+    ]);
+    let measurement = drive(&load, &options(&server.dsn("postgres"))).unwrap().measurement;
+    let by = |id: &str| measurement.statements.iter().find(|own| own.id == id).unwrap();
+    assert!(by("fail").errors > 5 && by("fail").errors == by("fail").requests);
+    assert_eq!(by("good").errors, 0, "{:?}", by("good").first_error);
+}
+
+#[test]
+fn long_answers_are_read_to_their_end() {
+    let server = shared();
+    let load = workload(vec![
+        statement("long", "SELECT pg_catalog.repeat('x', 3000000)", 1.0),
+        statement("many", "SELECT n, n::text FROM pg_catalog.generate_series(1, 5000) n", 1.0),
+    ]);
+    let measurement = drive(&load, &options(&server.dsn("postgres"))).unwrap().measurement;
+    assert_eq!(measurement.errors, 0, "{:?}", measurement.notes);
+    assert!(measurement.statements.iter().all(|own| own.requests > 3), "{measurement:?}");
+}
+
+/// Waits until no session runs a statement that ends so.
+fn no_longer_active(server: &Postgres, database: &str, ending: &str) {
+    let active = format!(
+        "SELECT count(*) FROM pg_catalog.pg_stat_activity \
+         WHERE datname = '{database}' AND query LIKE '%{ending}' AND state = 'active'"
+    );
+    let end = Instant::now() + Duration::from_secs(5);
+    while count(server, "postgres", &active) > 0 && Instant::now() < end {
+        std::thread::yield_now();
+    }
+    assert_eq!(count(server, "postgres", &active), 0);
 }

@@ -96,6 +96,10 @@ fn md5_clear_text_and_tls_log_in_and_answer() {
     let parts = driven.client_parts;
     assert!(parts.tls_ms > 0.0 && parts.auth_ms > 0.0 && parts.connect_ms > 0.0, "{parts:?}");
 
+    encrypted.target.ssl_mode = SslMode::VerifyFull;
+    let error = drive(&select_one(), &encrypted).unwrap_err();
+    assert!(matches!(error, LoadError::Tls { .. }), "{error:?}");
+
     encrypted.target.ssl_mode = SslMode::Disable;
     let error = drive(&select_one(), &encrypted).unwrap_err();
     assert!(matches!(error, LoadError::LoginRefused { .. }), "{error:?}");
