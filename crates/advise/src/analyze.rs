@@ -56,11 +56,17 @@ fn draft(relation: &Relation, statements: &[&str], why: String) -> Draft {
     Draft {
         title: format!("ANALYZE {}", relation.name),
         group: "analyze",
-        apply: vec![format!("ANALYZE {}", quote_qualified(&relation.name.schema, &relation.name.name))],
+        apply: vec![format!(
+            "ANALYZE {}",
+            quote_qualified(&relation.name.schema, &relation.name.name)
+        )],
         undo: vec!["nothing to put back: new statistics replace the old ones for good".to_owned()],
         needs_restart: false,
         expected: without_figure(
-            format!("the planner estimates {} from statistics that are true", words::list(statements)),
+            format!(
+                "the planner estimates {} from statistics that are true",
+                words::list(statements)
+            ),
             ExpectedSource::Rule,
         ),
         risk: risk::analyze(),

@@ -1,5 +1,6 @@
 //! A change on its way into the plan: all of it but the id, which depends on the order.
 
+use crate::plan_gate::Flip;
 use pgassay_model::change::Change;
 use pgassay_model::parameter::Parameter;
 use pgassay_model::plan::{Expected, ExpectedSource, NotProposed, PlannedChange, Risk};
@@ -14,9 +15,8 @@ pub(crate) enum Decision {
     IfPlansChange {
         /// What would be proposed.
         draft: Box<Draft>,
-        /// Whether a cheaper plan of the same shape counts: only where the parameter is not itself a unit of
-        /// cost, so that costs with and without it can be compared.
-        cost_counts: bool,
+        /// Which changes of a plan speak for it.
+        counts: fn(&Flip) -> bool,
     },
     /// Leave it as it is, for this reason.
     Keep(String),

@@ -109,10 +109,21 @@ fn draft(duplicate: &Duplicate<'_>, written: f64, evidence: &Evidence<'_>) -> Dr
         ),
         risk: risk::drop_duplicate(index.size),
         evidence: vec![
-            format!("{name} and {} have the same keys, operator classes, collations and predicate", keeper.definition.name),
-            format!("{name} was scanned {} times, {} {} times", index.scans, keeper.definition.name, keeper.scans),
+            format!(
+                "{name} and {} have the same keys, operator classes, collations and predicate",
+                keeper.definition.name
+            ),
+            format!(
+                "{name} was scanned {} times, {} {} times",
+                index.scans, keeper.definition.name, keeper.scans
+            ),
         ],
-        statements: evidence.shapes.writing(&relation.name).into_iter().map(str::to_owned).collect(),
+        statements: evidence
+            .shapes
+            .writing(&relation.name)
+            .into_iter()
+            .map(str::to_owned)
+            .collect(),
         mechanism: "pg_stat_wal.wal_bytes and execution time of the writers".to_owned(),
         change: Change::DropIndex {
             relation: relation.name.clone(),

@@ -4,6 +4,7 @@ use crate::load::{self, Load};
 use crate::plan_gate::PlanGate;
 use crate::reachable::Levers;
 use crate::shapes::Shapes;
+use crate::words;
 use pgassay_model::interrupt::Interrupt;
 use pgassay_model::measurement::Measurement;
 use pgassay_model::parameter::Parameter;
@@ -43,6 +44,17 @@ pub(crate) struct PageReads {
     pub(crate) read: u64,
     /// Mean time of a read in ms; None unless `track_io_timing` is on and something was read.
     pub(crate) read_ms: Option<f64>,
+}
+
+/// Temporary files of the workload.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Spills {
+    /// Ids of the statements that write them.
+    pub(crate) statements: Vec<String>,
+    /// Bytes a call of the one that writes most.
+    pub(crate) per_call: Bytes,
+    /// In words, with the source.
+    pub(crate) description: String,
 }
 
 impl PageReads {
@@ -91,22 +103,61 @@ impl<'a> Evidence<'a> {
         }
     }
 
-    /// Statements that write temporary files, with bytes per call, the largest first.
-    pub(crate) fn spills(&self) -> Vec<(&'a str, Bytes)> {
-        let statistics = self.snapshot.statements.as_deref().unwrap_or_default();
+    /// Who writes temporary files, and how much a call: by pg_stat_statements, else what was written while it was
+    /// measured, divided among the requests whose plans sort or hash.
+    pub(crate) fn spills(&self) -> Option<Spills> {
+        self.spills_counted().or_else(|| self.spills_estimated())
+    }
+
+    fn spills_counted(&self) -> Option<Spills> {
+        let statistics = self.snapshot.statements.as_deref()?;
         let mut spills: Vec<(&str, Bytes)> = self
             .workload
             .statements
             .iter()
             .filter_map(|statement| {
                 let (calls, pages) = load::counted(statistics, statement)
-                    .fold((0, 0), |(calls, pages), row| (calls + row.calls, pages + row.temp_written));
+                    .fold((0, 0), |(calls, pages), row| {
+                        (calls + row.calls, pages + row.temp_written)
+                    });
                 (calls > 0 && pages > 0)
                     .then(|| (statement.id.as_str(), Bytes((pages * PAGE) / calls)))
             })
             .collect();
-        spills.sort_by(|a, b| b.1.cmp(&a.1));
-        spills
+        spills.sort_by_key(|spill| std::cmp::Reverse(spill.1));
+        let (largest, per_call) = *spills.first()?;
+        Some(Spills {
+            statements: spills.iter().map(|(id, _)| (*id).to_owned()).collect(),
+            per_call,
+            description: format!(
+                "{largest} writes {per_call} of temporary files a call (pg_stat_statements)"
+            ),
+        })
+    }
+
+    fn spills_estimated(&self) -> Option<Spills> {
+        let written = self.delta.filter(|delta| delta.temp_bytes > 0)?.temp_bytes;
+        let statements: Vec<String> = self
+            .plans
+            .plans()
+            .filter(|(_, plan)| {
+                ["Sort", "Hash", "Materialize"].iter().any(|n| plan.shape.contains(n))
+            })
+            .map(|(statement, _)| statement.id.clone())
+            .collect();
+        let requests: u64 =
+            statements.iter().filter_map(|id| self.load.get(id)).map(|load| load.requests).sum();
+        let per_call = Bytes(written.checked_div(requests)?);
+        Some(Spills {
+            description: format!(
+                "{} of temporary files {}, about {per_call} a call if all of it was of {}, whose plans sort or hash (estimate)",
+                Bytes(written),
+                self.counted_when(),
+                words::list(&statements)
+            ),
+            statements,
+            per_call,
+        })
     }
 
     /// PgBouncer, where its console was given.

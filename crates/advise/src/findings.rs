@@ -58,12 +58,18 @@ fn waiting(evidence: &Evidence<'_>) -> Option<Finding> {
     let share = evidence.levers.share(Lever::Pool).filter(|share| *share >= NEGLIGIBLE)?;
     let window = evidence.measurement?.pool;
     Some(Finding {
-        title: format!("waiting for a server of the pool takes {} of the response time", words::share(share)),
+        title: format!(
+            "waiting for a server of the pool takes {} of the response time",
+            words::share(share)
+        ),
         evidence: window.map_or_else(
             || vec!["no PgBouncer console was given, so this is the client's own view".to_owned()],
             |window| {
                 vec![
-                    format!("pool efficiency {} (1 − Δwait ÷ Δxact_time)", words::share(window.efficiency())),
+                    format!(
+                        "pool efficiency {} (1 − Δwait ÷ Δxact_time)",
+                        words::share(window.efficiency())
+                    ),
                     format!(
                         "{:.2} servers busy on average, at most {} open, at most {} waiting",
                         window.busy_servers(),
@@ -89,13 +95,17 @@ fn statements(evidence: &Evidence<'_>, today: &PlanGate<'_>) -> Vec<Finding> {
         .into_iter()
         .filter(|(_, load)| load.share >= LARGE_STATEMENT)
         .map(|(id, load)| {
-            let mut facts = vec![format!("{} requests, mean {what} {}", load.requests, Ms(load.mean_ms))];
+            let mut facts =
+                vec![format!("{} requests, mean {what} {}", load.requests, Ms(load.mean_ms))];
             if execution.is_some() {
                 facts.push(format!("{} of the execution time", words::share(load.of_execution)));
             }
             let plan = today.plans().find(|(statement, _)| statement.id == id);
             facts.extend(plan.map(|(_, planned)| {
-                format!("planned as {}, cost {:.1} (estimate of the planner)", planned.shape, planned.total_cost)
+                format!(
+                    "planned as {}, cost {:.1} (estimate of the planner)",
+                    planned.shape, planned.total_cost
+                )
             }));
             Finding {
                 title: format!("{id} is {} of {of}", words::share(load.share)),
@@ -122,7 +132,10 @@ fn backends(evidence: &Evidence<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
     if counters.backends_blocked > 0 {
         found.push(fact(
-            format!("{} waited for a lock when looked at", words::count(counters.backends_blocked, "backend")),
+            format!(
+                "{} waited for a lock when looked at",
+                words::count(counters.backends_blocked, "backend")
+            ),
             vec!["pg_stat_activity.wait_event_type = Lock".to_owned()],
         ));
     }
@@ -195,18 +208,21 @@ fn server(evidence: &Evidence<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
     let reads = evidence.page_reads();
     if reads.read > 0 && reads.hit_share() < GOOD_HIT_SHARE {
-        let mut facts = vec![format!("{} of {} page requests {when}", reads.hit, reads.hit + reads.read)];
+        let mut facts =
+            vec![format!("{} of {} page requests {when}", reads.hit, reads.hit + reads.read)];
         facts.extend(reads.read_ms.map(|ms| format!("a page read from outside took {}", Ms(ms))));
         found.push(fact(
-            format!("{} of the page requests were found in shared_buffers", words::share(reads.hit_share())),
+            format!(
+                "{} of the page requests were found in shared_buffers",
+                words::share(reads.hit_share())
+            ),
             facts,
         ));
     }
     if let Some(delta) = evidence.delta.filter(|delta| delta.temp_bytes > 0) {
-        let spills = evidence.spills();
         found.push(fact(
             format!("{} of temporary files were written {when}", Bytes(delta.temp_bytes)),
-            spills.iter().map(|(id, bytes)| format!("{id}: {bytes} a call")).collect(),
+            evidence.spills().map(|spills| spills.description).into_iter().collect(),
         ));
     }
     let requested = evidence.delta.and_then(|delta| delta.checkpoints_requested).unwrap_or(0);

@@ -38,8 +38,10 @@ impl Savings {
         then: &PlanGate<'_>,
         evidence: &Evidence<'_>,
     ) -> Savings {
-        let before: BTreeMap<&str, f64> =
-            today.plans().map(|(statement, plan)| (statement.id.as_str(), plan.total_cost)).collect();
+        let before: BTreeMap<&str, f64> = today
+            .plans()
+            .map(|(statement, plan)| (statement.id.as_str(), plan.total_cost))
+            .collect();
         let by_statement: BTreeMap<String, f64> = then
             .plans()
             .filter_map(|(statement, plan)| {
@@ -97,13 +99,19 @@ pub(crate) fn decide(
         if most < NEGLIGIBLE {
             return Err(format!(
                 "the best set found ({}) would save at most {} of the response time: less than the {} that can be told from noise",
-                words::list(&advice.indexes.iter().map(|index| &index.definition.name).collect::<Vec<_>>()),
+                words::list(
+                    &advice.indexes.iter().map(|index| &index.definition.name).collect::<Vec<_>>()
+                ),
                 words::share(most),
                 words::share(NEGLIGIBLE)
             ));
         }
     }
-    Ok(advice.indexes.iter().map(|index| draft(index, advice, savings, execution, evidence)).collect())
+    Ok(advice
+        .indexes
+        .iter()
+        .map(|index| draft(index, advice, savings, execution, evidence))
+        .collect())
 }
 
 /// What shorter execution can win: execution, and waiting for servers that are held by it.
@@ -163,7 +171,8 @@ fn expected(
     advice: &IndexAdvice,
     evidence: &Evidence<'_>,
 ) -> Expected {
-    let source = if advice.engine == "rule" { ExpectedSource::Rule } else { ExpectedSource::WhatIf };
+    let source =
+        if advice.engine == "rule" { ExpectedSource::Rule } else { ExpectedSource::WhatIf };
     let who = if source == ExpectedSource::Rule { "rule" } else { "planner" };
     let statements = words::list(&index.statements);
     match execution {

@@ -9,7 +9,10 @@ use crate::load::Load;
 use crate::plan_gate::PlanGate;
 use crate::reachable::{Lever, Levers};
 use crate::shapes::Shapes;
-use crate::{Input, analyze, duplicates, findings, index, index_changes, parameters, pooling, recommendations};
+use crate::{
+    Input, analyze, duplicates, findings, index, index_changes, parameters, pooling,
+    recommendations,
+};
 use pgassay_model::interrupt::Interrupt;
 use pgassay_model::plan::{self, NotProposed, Plan, PlannedChange};
 use pgassay_model::what_if::WhatIf;
@@ -32,8 +35,11 @@ pub fn plan(input: &Input<'_>, what_if: &mut dyn WhatIf, interrupt: &Interrupt) 
             (Some(advice), today)
         }
     };
-    let definitions: Vec<_> =
-        advice.iter().flat_map(|advice| &advice.indexes).map(|index| index.definition.clone()).collect();
+    let definitions: Vec<_> = advice
+        .iter()
+        .flat_map(|advice| &advice.indexes)
+        .map(|index| index.definition.clone())
+        .collect();
     let then = if definitions.is_empty() {
         today.clone()
     } else {
@@ -57,7 +63,10 @@ pub fn plan(input: &Input<'_>, what_if: &mut dyn WhatIf, interrupt: &Interrupt) 
     draft.skipped(&input.workload.skipped);
     draft.skipped(advice.iter().flat_map(|advice| &advice.skipped));
     if interrupt.requested() {
-        draft.left.push(not_proposed("the rest", "planning was interrupted: not everything was asked of the planner"));
+        draft.left.push(not_proposed(
+            "the rest",
+            "planning was interrupted: not everything was asked of the planner",
+        ));
     }
     let changes = order(draft.changes);
     Plan {
@@ -190,3 +199,6 @@ fn expected_gain(members: &[Draft]) -> f64 {
         .filter_map(|draft| Some(-(draft.expected.low? + draft.expected.high?) / 2.0))
         .sum()
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,10 +23,24 @@ pub(crate) struct PlanGate<'a> {
 pub(crate) struct Flip {
     /// The statement's id.
     pub(crate) statement: String,
-    /// Whether the plan has another shape; else only its cost changes.
-    pub(crate) shape_changes: bool,
+    /// Shape of the plan now.
+    pub(crate) before: String,
+    /// Shape of the other plan; the same where only the cost falls.
+    pub(crate) after: String,
     /// In words.
     pub(crate) description: String,
+}
+
+impl Flip {
+    /// Whether the plan has another shape; else only its cost falls.
+    pub(crate) fn shape_changes(&self) -> bool {
+        self.before != self.after
+    }
+
+    /// How many more nodes of a kind the other plan has.
+    pub(crate) fn more(&self, node: &str) -> isize {
+        self.after.matches(node).count() as isize - self.before.matches(node).count() as isize
+    }
 }
 
 impl<'a> PlanGate<'a> {
@@ -92,18 +106,19 @@ impl<'a> PlanGate<'a> {
 
 fn compare(id: &str, before: &PlannedCost, after: &PlannedCost) -> Option<Flip> {
     let cost = format!("cost {:.1} → {:.1}", before.total_cost, after.total_cost);
-    if before.shape != after.shape {
-        return Some(Flip {
-            statement: id.to_owned(),
-            shape_changes: true,
-            description: format!("{id}: {} → {}, {cost}", before.shape, after.shape),
-        });
-    }
     let cheaper = after.total_cost < before.total_cost * (1.0 - COST_FUZZ);
-    cheaper.then(|| Flip {
+    let description = if before.shape != after.shape {
+        format!("{id}: {} → {}, {cost}", before.shape, after.shape)
+    } else if cheaper {
+        format!("{id}: the same plan, {cost}")
+    } else {
+        return None;
+    };
+    Some(Flip {
         statement: id.to_owned(),
-        shape_changes: false,
-        description: format!("{id}: the same plan, {cost}"),
+        before: before.shape.clone(),
+        after: after.shape.clone(),
+        description,
     })
 }
 
@@ -124,7 +139,7 @@ mod tests {
         let gate = PlanGate::new(&workload, Vec::new(), &mut what_if, &interrupt);
         let flips = gate.ask("work_mem", "64MB", &mut what_if, &interrupt).unwrap();
         assert_eq!(flips.len(), 1);
-        assert!(flips[0].shape_changes);
+        assert!(flips[0].shape_changes());
         assert_eq!(
             flips[0].description,
             "sort: Sort(Seq Scan t) → HashAggregate(Seq Scan t), cost 100.0 → 60.0"
@@ -134,12 +149,9 @@ mod tests {
 
     #[test]
     fn a_cheaper_plan_of_the_same_shape_is_told_apart() {
-        let plan = |total_cost| PlannedCost {
-            total_cost,
-            shape: "Sort".into(),
-            indexes: Vec::new(),
-        };
-        assert!(!compare("a", &plan(100.0), &plan(50.0)).unwrap().shape_changes);
+        let plan =
+            |total_cost| PlannedCost { total_cost, shape: "Sort".into(), indexes: Vec::new() };
+        assert!(!compare("a", &plan(100.0), &plan(50.0)).unwrap().shape_changes());
         assert_eq!(compare("a", &plan(100.0), &plan(99.5)), None);
         assert_eq!(compare("a", &plan(100.0), &plan(120.0)), None);
     }

@@ -87,7 +87,9 @@ fn prepare(evidence: &Evidence<'_>) -> Option<Recommendation> {
     };
     Some(advice(
         "prepare statements that are asked often",
-        format!("A prepared statement is parsed once, and after five executions it may be planned once.{pooled}"),
+        format!(
+            "A prepared statement is parsed once, and after five executions it may be planned once.{pooled}"
+        ),
         format!("at most −{} of the response time", words::share(share)),
         "the ledger: parse_plan",
     ))
@@ -141,7 +143,8 @@ fn reads_per_write(
         .iter()
         .filter(|(_, other)| {
             other.relations.iter().any(|written| {
-                written.target_of_write && shape.relations.iter().any(|read| read.name == written.name)
+                written.target_of_write
+                    && shape.relations.iter().any(|read| read.name == written.name)
             })
         })
         .map(|(writer, _)| writer.weight)
@@ -163,13 +166,13 @@ fn by_unique_key(evidence: &Evidence<'_>, shape: &StatementShape) -> bool {
                 })
                 .collect();
             evidence.snapshot.relation(&named.name).is_some_and(|relation| {
-                relation.indexes.iter().filter(|index| index.definition.unique && index.valid).any(|index| {
-                    index
-                        .definition
-                        .keys
-                        .iter()
-                        .all(|key| key.column.as_deref().is_some_and(|column| equal.contains(&column)))
-                })
+                relation.indexes.iter().filter(|index| index.definition.unique && index.valid).any(
+                    |index| {
+                        index.definition.keys.iter().all(|key| {
+                            key.column.as_deref().is_some_and(|column| equal.contains(&column))
+                        })
+                    },
+                )
             })
         })
 }
@@ -270,10 +273,14 @@ fn statement_timeout(evidence: &Evidence<'_>) -> Option<Recommendation> {
 
 fn jit(evidence: &Evidence<'_>) -> Option<Recommendation> {
     let compiled = parameters::compiled(evidence);
-    let share = evidence.load.share(compiled.iter().copied()).filter(|share| *share >= NEGLIGIBLE)?;
+    let share =
+        evidence.load.share(compiled.iter().copied()).filter(|share| *share >= NEGLIGIBLE)?;
     Some(advice(
         "look at what JIT costs",
-        format!("EXPLAIN (ANALYZE) of {}: where \"JIT: … Total\" is a large part of the time, ALTER ROLE … SET jit = off for that role.", words::list(&compiled)),
+        format!(
+            "EXPLAIN (ANALYZE) of {}: where \"JIT: … Total\" is a large part of the time, ALTER ROLE … SET jit = off for that role.",
+            words::list(&compiled)
+        ),
         format!("at most −{} of the response time", words::share(share)),
         "plans that cost more than jit_above_cost",
     ))
@@ -283,7 +290,9 @@ fn vacuum(evidence: &Evidence<'_>) -> Option<Recommendation> {
     let needed = parameters::vacuum_needs(evidence)?;
     Some(advice(
         "raise maintenance_work_mem, or autovacuum_work_mem",
-        format!("To hold the dead rows of the largest relation in one pass, VACUUM needs {needed} (at most 1GB before version 17); every autovacuum worker may take it."),
+        format!(
+            "To hold the dead rows of the largest relation in one pass, VACUUM needs {needed} (at most 1GB before version 17); every autovacuum worker may take it."
+        ),
         "VACUUM reads every index once instead of several times",
         "n_dead_tup × 6 bytes",
     ))
@@ -323,7 +332,10 @@ fn watching(changes: &[PlannedChange]) -> Option<Recommendation> {
     (!counters.is_empty()).then(|| {
         advice(
             "watch what was changed",
-            format!("Look at these from time to time, and after every release of the application: {}.", counters.join("; ")),
+            format!(
+                "Look at these from time to time, and after every release of the application: {}.",
+                counters.join("; ")
+            ),
             "a change that stops working is seen",
             "the mechanism of each change",
         )

@@ -74,8 +74,8 @@ pub(crate) fn create_index(index: &NewIndex<'_>) -> Risk {
         assessment = assessment.raise(RiskLevel::Medium, warning.clone());
     }
     if let Some(load) = index.load {
-        assessment =
-            assessment.note(format!("meant for statements with {} of the load", words::share(load)));
+        assessment = assessment
+            .note(format!("meant for statements with {} of the load", words::share(load)));
     }
     assessment.0
 }
@@ -116,12 +116,11 @@ pub(crate) enum ParameterReach {
 
 /// docs/risk.md, "PostgreSQL parameters".
 pub(crate) fn parameter(needs_restart: bool, reach: &ParameterReach) -> Risk {
-    let start = Assessment::low(
-        "postgresql.auto.conf is put back byte for byte and reloaded",
-    )
-    .raise_if(needs_restart, RiskLevel::High, || {
-        "comes into force, and is taken back, only by a restart, which empties the cache".to_owned()
-    });
+    let start = Assessment::low("postgresql.auto.conf is put back byte for byte and reloaded")
+        .raise_if(needs_restart, RiskLevel::High, || {
+            "comes into force, and is taken back, only by a restart, which empties the cache"
+                .to_owned()
+        });
     match reach {
         ParameterReach::Plans => {
             start.raise(RiskLevel::Medium, "every statement on the server is planned with it")
@@ -156,14 +155,16 @@ pub(crate) fn userlist(users: &[String]) -> Risk {
 
 /// docs/risk.md, "PgBouncer": a setting. `more_servers` is how many more server connections it allows.
 pub(crate) fn pooler_setting(more_servers: u64) -> Risk {
-    Assessment::low("the file is put back byte for byte and reloaded; clients that are connected stay")
-        .raise_if(more_servers > 0, RiskLevel::Medium, || {
-            format!(
-                "PostgreSQL may have {} more at work at a time",
-                words::count(more_servers, "connection")
-            )
-        })
-        .0
+    Assessment::low(
+        "the file is put back byte for byte and reloaded; clients that are connected stay",
+    )
+    .raise_if(more_servers > 0, RiskLevel::Medium, || {
+        format!(
+            "PostgreSQL may have {} more at work at a time",
+            words::count(more_servers, "connection")
+        )
+    })
+    .0
 }
 
 #[cfg(test)]

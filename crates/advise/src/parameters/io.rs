@@ -30,7 +30,9 @@ fn effective_io_concurrency(evidence: &Evidence<'_>, parameter: &Parameter) -> D
     let when = evidence.counted_when();
     let reads = evidence.page_reads();
     if reads.read == 0 {
-        return Decision::Keep(format!("no page was read from outside shared_buffers {when}; it stays {current}"));
+        return Decision::Keep(format!(
+            "no page was read from outside shared_buffers {when}; it stays {current}"
+        ));
     }
     let Some(read_ms) = reads.read_ms else {
         return Decision::Keep(format!(
@@ -85,13 +87,16 @@ fn effective_io_concurrency(evidence: &Evidence<'_>, parameter: &Parameter) -> D
 }
 
 fn track_io_timing(evidence: &Evidence<'_>, parameter: &Parameter) -> Decision {
-    Decision::Keep(if parameter.setting == "on" {
-        "it is on".to_owned()
-    } else {
-        format!(
-            "it makes no statement faster; switched on, it would tell what the {} pages read {} cost: see the recommendations",
-            evidence.page_reads().read,
+    let reads = evidence.page_reads();
+    Decision::Keep(match (parameter.setting.as_str(), reads.read) {
+        ("on", _) => "it is on".to_owned(),
+        (_, 0) => format!(
+            "it makes no statement faster, and there was nothing to time: no page was read from outside shared_buffers {}",
             evidence.counted_when()
-        )
+        ),
+        (_, read) => format!(
+            "it makes no statement faster; switched on, it would tell what the {read} pages read {} cost",
+            evidence.counted_when()
+        ),
     })
 }

@@ -3,6 +3,7 @@
 use super::Entry;
 use crate::drafts::{Decision, Draft, without_figure};
 use crate::evidence::{Evidence, PAGE, PAGE_CACHE_READ_MS};
+use crate::plan_gate::Flip;
 use crate::reachable::{Lever, NEGLIGIBLE};
 use crate::risk::{self, ParameterReach};
 use crate::words;
@@ -44,34 +45,33 @@ fn work_mem(evidence: &Evidence<'_>, parameter: &Parameter) -> Decision {
             "no statement wrote a temporary file {when}: {current} was enough"
         ));
     }
-    let spills = evidence.spills();
-    let Some((statement, spill)) = spills.first() else {
-        let written = match evidence.delta {
-            Some(delta) => format!(", though {} were written {when} by others", Bytes(delta.temp_bytes)),
-            None => String::new(),
-        };
+    let Some(spills) = evidence.spills() else {
+        let written = evidence.delta.map_or_else(String::new, |delta| {
+            format!(", though {} were written {when}", Bytes(delta.temp_bytes))
+        });
         return Decision::Keep(format!(
-            "no statement of the workload is known to write temporary files (pg_stat_statements.temp_blks_written){written}; it stays {current}"
+            "no statement of the workload is known to write temporary files (pg_stat_statements, plans with a sort or hash){written}; it stays {current}"
         ));
     };
-    let share = evidence.load.share(spills.iter().map(|(id, _)| *id));
+    let (spill, written) = (spills.per_call, &spills.description);
+    let share = evidence.load.share(spills.statements.iter().map(String::as_str));
     if let Some(share) = share
         && share < NEGLIGIBLE
     {
         return Decision::Keep(format!(
-            "{statement} writes {spill} of temporary files a call, yet what spills is {} of the load",
+            "{written}, yet what spills is {} of the load",
             words::share(share)
         ));
     }
     let Some(host) = &evidence.snapshot.host else {
-        return Decision::Keep(format!("{statement} writes {spill} of temporary files a call, but {NO_HOST}"));
+        return Decision::Keep(format!("{written}, but {NO_HOST}"));
     };
     let megabytes = (spill.0 as f64 * SPILL_FACTOR / f64::from(1 << 20)).ceil() as u64;
     let target = Bytes(megabytes.max(1) << 20);
     let now = parameter.bytes().unwrap_or(Bytes(0));
     if target <= now {
         return Decision::Keep(format!(
-            "{statement} writes {spill} of temporary files a call, which {current} should hold already: a hash or sort of a wrong estimate, not a lack of memory"
+            "{written}, which {current} should hold already: a hash or sort of a wrong estimate, not a lack of memory"
         ));
     }
     // 0.5 · (MemAvailable − shared_buffers) ÷ (active × memory nodes × (workers + 1) × hash multiplier),
@@ -84,7 +84,7 @@ fn work_mem(evidence: &Evidence<'_>, parameter: &Parameter) -> Decision {
     let ceiling = Bytes((free / (active * workers * multiplier)) as u64);
     if target > ceiling {
         return Decision::Keep(format!(
-            "{statement} would need {target}, and {active:.0} backends × {workers:.0} processes × {multiplier} could then take more than half of the {} available: at most {ceiling} for all; set it for that role or session instead",
+            "{written}: that would need {target}, and {active:.0} backends × {workers:.0} processes × {multiplier} could then take more than half of the {} available: at most {ceiling} for all; set it for that role or session instead",
             host.available
         ));
     }
@@ -95,22 +95,21 @@ fn work_mem(evidence: &Evidence<'_>, parameter: &Parameter) -> Decision {
         "parameters: memory",
         risk::parameter(false, &ParameterReach::Memory(Bytes(most as u64))),
         without_figure(
-            format!("{statement} sorts or hashes in memory; how much that wins depends on where its temporary files lay (on cached files 1 % was measured for 200 MB)"),
+            "sorts and hashes stay in memory; how much that wins depends on where the temporary files lay (on cached files 1 % was measured for 200 MB)",
             ExpectedSource::WhatIf,
         ),
-        vec![
-            format!("{statement} writes {spill} of temporary files a call (pg_stat_statements)"),
-            format!("the ceiling for {active:.0} active backends is {ceiling}"),
-        ],
+        vec![written.clone(), format!("the ceiling for {active:.0} active backends is {ceiling}")],
         "pg_stat_statements.temp_blks_written of the statement",
     );
-    Decision::IfPlansChange { draft: Box::new(draft), cost_counts: true }
+    // The unit of cost stays, so that a lower cost of the same plan counts too.
+    Decision::IfPlansChange { draft: Box::new(draft), counts: |_| true }
 }
 
 /// Most backends at work: sampled, the pool's servers, or the clients of the load, whatever is most.
 fn active_backends(evidence: &Evidence<'_>) -> f64 {
     let sampled = evidence.snapshot.counters.backends_active as f64;
-    let pooled = evidence.measurement.and_then(|m| m.pool).map_or(0.0, |pool| pool.max_servers as f64);
+    let pooled =
+        evidence.measurement.and_then(|m| m.pool).map_or(0.0, |pool| pool.max_servers as f64);
     let driven = evidence.in_flight().unwrap_or(0.0);
     sampled.max(if pooled > 0.0 { pooled } else { driven }).max(1.0).ceil()
 }
@@ -137,9 +136,13 @@ fn maintenance_work_mem(evidence: &Evidence<'_>, parameter: &Parameter) -> Decis
         },
     );
     Decision::Keep(if fits {
-        format!("{whose}: VACUUM passes over the indexes once with {current}, and no statement uses it")
+        format!(
+            "{whose}: VACUUM passes over the indexes once with {current}, and no statement uses it"
+        )
     } else {
-        format!("{whose}: VACUUM passes over the indexes more than once with {current}; no statement gets faster by it, so no measurement could judge it: see the recommendations")
+        format!(
+            "{whose}: VACUUM passes over the indexes more than once with {current}; no statement gets faster by it, so no measurement could judge it: see the recommendations"
+        )
     })
 }
 
@@ -188,7 +191,7 @@ fn effective_cache_size(evidence: &Evidence<'_>, parameter: &Parameter) -> Decis
         vec![figures],
         "plans of the statements named, and their execution time",
     );
-    Decision::IfPlansChange { draft: Box::new(draft), cost_counts: false }
+    Decision::IfPlansChange { draft: Box::new(draft), counts: Flip::shape_changes }
 }
 
 /// Takes a restart: proposed only where reading pages takes a real share of the response time.
@@ -223,7 +226,9 @@ fn shared_buffers(evidence: &Evidence<'_>, parameter: &Parameter) -> Decision {
         words::share(share)
     );
     if share < NEGLIGIBLE {
-        return Decision::Keep(format!("{figures}; that is not worth a restart, it stays {current}"));
+        return Decision::Keep(format!(
+            "{figures}; that is not worth a restart, it stays {current}"
+        ));
     }
     let Some(host) = &evidence.snapshot.host else {
         return Decision::Keep(format!("{figures}, but {NO_HOST}"));
@@ -241,7 +246,10 @@ fn shared_buffers(evidence: &Evidence<'_>, parameter: &Parameter) -> Decision {
         "parameters: shared buffers",
         risk::parameter(true, &ParameterReach::Memory(Bytes(target.0.saturating_sub(now.0)))),
         without_figure(
-            format!("at most {} of the response time, which is what reading takes", words::share(share)),
+            format!(
+                "at most {} of the response time, which is what reading takes",
+                words::share(share)
+            ),
             ExpectedSource::Model,
         ),
         vec![figures, format!("{} of memory ÷ {SHARED_BUFFERS_DIVISOR} = {target}", host.memory)],

@@ -10,6 +10,7 @@ pub(crate) use planner_costs::compiled;
 
 use crate::drafts::{Decision, Draft, not_proposed};
 use crate::evidence::{self, Evidence};
+use crate::plan_gate::Flip;
 use crate::reachable::{Lever, NEGLIGIBLE};
 use crate::words;
 use pgassay_model::parameter::Parameter;
@@ -66,8 +67,8 @@ fn decide_one(
     match decision {
         Decision::Keep(why) => Err(why),
         Decision::Propose(draft) => Ok(*draft),
-        Decision::IfPlansChange { draft, cost_counts } => {
-            gated(evidence, parameter, *draft, cost_counts, what_if)
+        Decision::IfPlansChange { draft, counts } => {
+            gated(evidence, parameter, *draft, counts, what_if)
         }
     }
 }
@@ -95,7 +96,7 @@ fn gated(
     evidence: &Evidence<'_>,
     parameter: &Parameter,
     mut draft: Draft,
-    cost_counts: bool,
+    counts: fn(&Flip) -> bool,
     what_if: &mut dyn WhatIf,
 ) -> Result<Draft, String> {
     let (name, current) = (&parameter.name, &parameter.current);
@@ -111,12 +112,11 @@ fn gated(
         .plans
         .ask(name, &value, what_if, evidence.interrupt)
         .map_err(|error| format!("{to} cannot be tried on the planner: {error}"))?;
-    let counting: Vec<_> =
-        flips.into_iter().filter(|flip| flip.shape_changes || cost_counts).collect();
+    let counting: Vec<Flip> = flips.into_iter().filter(counts).collect();
     let planned = evidence.plans.plans().count();
     if counting.is_empty() {
         return Err(format!(
-            "none of {} is planned otherwise with {value} (what-if, {}); it stays {current}",
+            "no plan of the workload ({}) changes with {value} in a way that speaks for it (what-if, {}); it stays {current}",
             words::count(planned as u64, "statement"),
             what_if.engine()
         ));
@@ -131,9 +131,9 @@ fn gated(
             words::share(share)
         ));
     }
-    draft
-        .evidence
-        .extend(counting.iter().map(|flip| format!("planned otherwise with it: {}", flip.description)));
+    draft.evidence.extend(
+        counting.iter().map(|flip| format!("planned otherwise with it: {}", flip.description)),
+    );
     draft.statements = ids;
     Ok(draft)
 }

@@ -3,6 +3,7 @@
 use super::Entry;
 use crate::drafts::{Decision, Draft, without_figure};
 use crate::evidence::{Evidence, PAGE_CACHE_READ_MS};
+use crate::plan_gate::Flip;
 use crate::reachable::Lever;
 use crate::risk::{self, ParameterReach};
 use crate::words;
@@ -96,7 +97,13 @@ fn random_page_cost(evidence: &Evidence<'_>, parameter: &Parameter) -> Decision 
         vec![figures],
         "plans of the statements named, and their execution time",
     );
-    Decision::IfPlansChange { draft: Box::new(draft), cost_counts: false }
+    // Lower, it should spare sequential scans, higher, index scans; other flips on cached pages gain nothing.
+    let counts: fn(&Flip) -> bool = if target < now {
+        |flip| flip.more("Seq Scan") < 0
+    } else {
+        |flip| flip.more("Index Scan") < 0
+    };
+    Decision::IfPlansChange { draft: Box::new(draft), counts }
 }
 
 fn seq_page_cost(evidence: &Evidence<'_>, parameter: &Parameter) -> Decision {
@@ -136,7 +143,9 @@ fn jit(evidence: &Evidence<'_>, parameter: &Parameter) -> Decision {
     let above = evidence.snapshot.parameter("jit_above_cost").map_or("?", |p| p.current.as_str());
     let compiled = compiled(evidence);
     Decision::Keep(if compiled.is_empty() {
-        format!("no plan of the workload costs more than jit_above_cost ({above}), so nothing is compiled")
+        format!(
+            "no plan of the workload costs more than jit_above_cost ({above}), so nothing is compiled"
+        )
     } else {
         format!(
             "{} cost more than jit_above_cost ({above}) and are compiled, but how long that takes is not in the snapshot; see the recommendations",

@@ -58,7 +58,8 @@ impl Wal {
             .zip(counters.checkpoints_timed)
             .map(|(requested, timed)| (requested, requested + timed))
             .filter(|(_, all)| *all >= FEWEST_CHECKPOINTS);
-        let requested_now = evidence.delta.and_then(|delta| delta.checkpoints_requested).unwrap_or(0);
+        let requested_now =
+            evidence.delta.and_then(|delta| delta.checkpoints_requested).unwrap_or(0);
         Wal { rate, requested, requested_now }
     }
 
@@ -113,7 +114,9 @@ fn max_wal_size(evidence: &Evidence<'_>, parameter: &Parameter) -> Decision {
         }
         (Some(needed), true) => needed,
         (None, true) => Bytes(now.0.saturating_mul(2)),
-        (_, false) => return Decision::Keep(format!("no evidence that {current} is too small: {figures}")),
+        (_, false) => {
+            return Decision::Keep(format!("no evidence that {current} is too small: {figures}"));
+        }
     };
     let target = round_up(target);
     let grown = Bytes(target.0.saturating_sub(now.0));
@@ -168,7 +171,10 @@ fn completion_target(evidence: &Evidence<'_>, parameter: &Parameter) -> Decision
         COMPLETION_TARGET.to_string(),
         "parameters: WAL",
         risk::parameter(false, &ParameterReach::Bounded),
-        without_figure("checkpoints write more evenly; the mean may not move, p99 may", ExpectedSource::Rule),
+        without_figure(
+            "checkpoints write more evenly; the mean may not move, p99 may",
+            ExpectedSource::Rule,
+        ),
         vec![figures],
         "p99 during checkpoints",
     )))
@@ -185,7 +191,9 @@ fn wal_compression(evidence: &Evidence<'_>, parameter: &Parameter) -> Decision {
         (bytes > 0).then(|| (super::memory::pages(images).0 as f64 / bytes as f64).min(1.0))
     });
     let (Some(rate), Some(images)) = (wal.rate, images) else {
-        return Decision::Keep(format!("the share of full-page images in WAL is unknown; it stays {current}"));
+        return Decision::Keep(format!(
+            "the share of full-page images in WAL is unknown; it stays {current}"
+        ));
     };
     let figures = format!(
         "full-page images are at most {} of WAL, {} a second",
@@ -196,7 +204,9 @@ fn wal_compression(evidence: &Evidence<'_>, parameter: &Parameter) -> Decision {
         return Decision::Keep(format!("{figures}: not worth every writer's CPU"));
     }
     if needed(evidence, rate).zip(evidence.bytes("max_wal_size")).is_some_and(|(n, now)| n > now) {
-        return Decision::Keep(format!("{figures}, but a larger max_wal_size saves them without CPU: first that"));
+        return Decision::Keep(format!(
+            "{figures}, but a larger max_wal_size saves them without CPU: first that"
+        ));
     }
     let codecs = parameter.enumvals.as_deref().unwrap_or_default();
     let to = ["lz4", "zstd"].into_iter().find(|codec| codecs.iter().any(|known| known == codec));

@@ -24,12 +24,14 @@ pub(super) fn max_client_conn(
     setting: &PoolerSetting,
 ) -> Result<Wanted, String> {
     let current = &setting.value;
-    let limit: u64 = current.parse().map_err(|_| format!("{current} could not be read as a number"))?;
+    let limit: u64 =
+        current.parse().map_err(|_| format!("{current} could not be read as a number"))?;
     let seen: u64 = evidence.pools().map(|pool| pool.clients_active + pool.clients_waiting).sum();
     let driven = evidence.all.in_flight().filter(|_| evidence.window.is_some()).unwrap_or(0.0);
     let peak = (seen as f64).max(driven);
     let used = peak / limit.max(1) as f64;
-    let figures = format!("about {peak:.0} of {limit} clients seen at a time ({})", words::share(used));
+    let figures =
+        format!("about {peak:.0} of {limit} clients seen at a time ({})", words::share(used));
     let refused = evidence.pooler.refused.unwrap_or(0);
     if used < NEARLY_FULL && refused == 0 {
         return Err(format!("{figures}; none known to be refused, it stays {current}"));
@@ -46,7 +48,10 @@ pub(super) fn max_client_conn(
     Ok(Wanted {
         to: to.to_string(),
         more_servers: 0,
-        expected: without_figure("clients are not refused at peaks; the response time of the others stays", ExpectedSource::Rule),
+        expected: without_figure(
+            "clients are not refused at peaks; the response time of the others stays",
+            ExpectedSource::Rule,
+        ),
         evidence: vec![figures, format!("{refused} log-ins refused")],
         mechanism: "refused log-ins",
     })
@@ -60,7 +65,9 @@ pub(super) fn listen_backlog(
     let current = &setting.value;
     let cut = match (evidence.pooler.somaxconn, current.parse::<u64>()) {
         (Some(most), Ok(backlog)) if backlog > most => {
-            format!("the kernel cuts it to net.core.somaxconn = {most}, so that it is not in force as it stands")
+            format!(
+                "the kernel cuts it to net.core.somaxconn = {most}, so that it is not in force as it stands"
+            )
         }
         (Some(most), Ok(_)) => format!("below net.core.somaxconn = {most}"),
         _ => "net.core.somaxconn of its host is not visible from here".to_owned(),

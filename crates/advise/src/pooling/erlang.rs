@@ -42,12 +42,9 @@ mod tests {
 
     #[test]
     fn servers_are_those_of_the_table_in_the_design_of_pooling() {
-        for (busy, servers) in [
-            (5.0, [8, 10, 12]),
-            (10.0, [14, 17, 19]),
-            (20.0, [26, 29, 32]),
-            (50.0, [58, 64, 68]),
-        ] {
+        for (busy, servers) in
+            [(5.0, [8, 10, 12]), (10.0, [14, 17, 19]), (20.0, [26, 29, 32]), (50.0, [58, 64, 68])]
+        {
             let found = [0.20, 0.05, 0.01].map(|waiting| servers_for(busy, waiting));
             assert_eq!(found, servers, "a = {busy}");
         }

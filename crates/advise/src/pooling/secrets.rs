@@ -71,12 +71,15 @@ pub(super) fn decide(evidence: &PoolEvidence<'_>) -> Result<Draft, String> {
     let pooler = evidence.pooler;
     let auth_type = pooler.text("auth_type").unwrap_or_default();
     let Some(userlist) = &pooler.userlist else {
-        return Err("the userlist cannot be read from here, so that how passwords are kept is unknown".to_owned());
+        return Err(
+            "the userlist cannot be read from here, so that how passwords are kept is unknown"
+                .to_owned(),
+        );
     };
     let users = users_in_use(evidence);
     if users.is_empty() {
         return Err(format!(
-            "none of {} in use is kept in plain text",
+            "no user in use is kept in plain text ({} in the userlist)",
             words::count(userlist.len() as u64, "user")
         ));
     }
@@ -114,8 +117,9 @@ pub(super) fn decide(evidence: &PoolEvidence<'_>) -> Result<Draft, String> {
         ));
     }
     let by_hand = "by hand: copy rolpassword of pg_catalog.pg_authid for the role into the userlist, then RELOAD";
-    let ini = editable(pooler)
-        .map_err(|problem| format!("{} of the response time is log-in, but {problem}; {by_hand}", words::share(login)))?;
+    let ini = editable(pooler).map_err(|problem| {
+        format!("{} of the response time is log-in, but {problem}; {by_hand}", words::share(login))
+    })?;
     if !evidence.all.snapshot.server.superuser {
         return Err(format!(
             "{} of the response time is log-in, but {} may not read pg_authid, where the server keeps the secrets; connect as a superuser, or {by_hand}",
@@ -159,7 +163,11 @@ fn draft(ini: PathBuf, userlist: PathBuf, users: Vec<String>, login: f64, login_
         },
         risk: risk::userlist(&users),
         evidence: vec![
-            format!("log-in takes {} of a request, {} of the response time", Ms(login_ms), words::share(login)),
+            format!(
+                "log-in takes {} of a request, {} of the response time",
+                Ms(login_ms),
+                words::share(login)
+            ),
             format!("{named} in plain text, auth_type scram-sha-256"),
         ],
         statements: Vec::new(),

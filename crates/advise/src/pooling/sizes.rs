@@ -26,16 +26,16 @@ pub(super) fn default_pool_size(
         return Err(format!("{closed}{}; it stays {current}", load(evidence)));
     }
     let Some(window) = evidence.window.filter(|window| window.transactions > 0) else {
-        return Err(format!("nothing was measured through the pool, so its load is unknown; it stays {current}"));
+        return Err(format!(
+            "nothing was measured through the pool, so its load is unknown; it stays {current}"
+        ));
     };
     let share = evidence.all.levers.share(Lever::Pool).unwrap_or(0.0);
-    let size: u64 = current.parse().map_err(|_| format!("{current} could not be read as a number"))?;
-    if let Some(database) = evidence
-        .pooler
-        .databases
-        .iter()
-        .find(|database| database.pool_size != size && evidence.pools().any(|p| p.database == database.name))
-    {
+    let size: u64 =
+        current.parse().map_err(|_| format!("{current} could not be read as a number"))?;
+    if let Some(database) = evidence.pooler.databases.iter().find(|database| {
+        database.pool_size != size && evidence.pools().any(|p| p.database == database.name)
+    }) {
         return Err(format!(
             "the database {} has a pool_size of its own ({}), for which default_pool_size does not count: change it there",
             database.name, database.pool_size
@@ -60,7 +60,8 @@ pub(super) fn default_pool_size(
             words::share(WAITING)
         ));
     }
-    if let Some(cores) = evidence.all.snapshot.host.as_ref().map(|host| host.cores).filter(|c| *c > 0)
+    if let Some(cores) =
+        evidence.all.snapshot.host.as_ref().map(|host| host.cores).filter(|c| *c > 0)
         && busy > f64::from(cores) * KNEE_PER_CORE
     {
         return Err(format!(
@@ -69,7 +70,8 @@ pub(super) fn default_pool_size(
         ));
     }
     let others = evidence.most_servers().saturating_sub(size * evidence.pool_count());
-    let usable = evidence.all.usable_connections().unwrap_or(0).saturating_sub(LEFT_FOR_OTHERS + others);
+    let usable =
+        evidence.all.usable_connections().unwrap_or(0).saturating_sub(LEFT_FOR_OTHERS + others);
     let fits = usable / evidence.pool_count();
     let to = wanted.min(fits);
     if to <= size {
@@ -93,7 +95,13 @@ pub(super) fn default_pool_size(
             high: Some(-share / 2.0),
             source: ExpectedSource::Model,
         },
-        evidence: vec![figures, format!("pool efficiency {} (1 − Δwait ÷ Δxact_time)", words::share(window.efficiency()))],
+        evidence: vec![
+            figures,
+            format!(
+                "pool efficiency {} (1 − Δwait ÷ Δxact_time)",
+                words::share(window.efficiency())
+            ),
+        ],
         mechanism: "PgBouncer's total_wait_time",
     })
 }
@@ -121,7 +129,9 @@ pub(super) fn min_pool_size(
             window.duration_s,
             window.busy_servers()
         ),
-        None => format!("it should be the servers busy in quiet hours, and nothing was measured; it stays {current}"),
+        None => format!(
+            "it should be the servers busy in quiet hours, and nothing was measured; it stays {current}"
+        ),
     })
 }
 

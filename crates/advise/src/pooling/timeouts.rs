@@ -45,7 +45,9 @@ pub(super) fn query_wait_timeout(
         .filter(|window| window.transactions > 0)
         .map(|window| window.wait_ms / window.transactions as f64);
     let waits = match mean {
-        Some(mean) => format!("{mean:.3} ms of waiting per transaction, longest seen {longest:.2} s"),
+        Some(mean) => {
+            format!("{mean:.3} ms of waiting per transaction, longest seen {longest:.2} s")
+        }
         None => format!("longest wait seen {longest:.2} s"),
     };
     Err(format!(
@@ -75,7 +77,8 @@ fn longer_lived(
     default: f64,
 ) -> Result<Wanted, String> {
     let current = &setting.value;
-    let seconds: f64 = current.parse().map_err(|_| format!("{current} could not be read as a number"))?;
+    let seconds: f64 =
+        current.parse().map_err(|_| format!("{current} could not be read as a number"))?;
     let sessions = evidence.all.delta.and_then(|delta| delta.sessions);
     let (Some(sessions), Some(window)) =
         (sessions, evidence.window.filter(|window| window.transactions > 0))
@@ -100,8 +103,17 @@ fn longer_lived(
     Ok(Wanted {
         to: format!("{default:.0}"),
         more_servers: 0,
-        expected: without_figure("servers are opened less often, so clients wait less for a log-in to the server", ExpectedSource::Rule),
-        evidence: vec![figures, format!("a server lives {seconds:.0} s, shorter than the window of {:.0} s", window.duration_s)],
+        expected: without_figure(
+            "servers are opened less often, so clients wait less for a log-in to the server",
+            ExpectedSource::Rule,
+        ),
+        evidence: vec![
+            figures,
+            format!(
+                "a server lives {seconds:.0} s, shorter than the window of {:.0} s",
+                window.duration_s
+            ),
+        ],
         mechanism: "pg_stat_database.sessions per transaction",
     })
 }
