@@ -8,10 +8,13 @@ use pgassay_model::change::Undo;
 use pgassay_model::index::IndexDefinition;
 use pgassay_model::units::Bytes;
 use pgassay_sql::{drop_index_ddl, index_ddl};
+use std::path::Path;
 use tokio_postgres::Client;
 
 /// Disk space that must stay free after an index is built, as a share of the file system.
 const KEPT_FREE: f64 = 0.05;
+/// And no more than this, bytes: 5 % of a large file system would be too much to ask for.
+const KEPT_FREE_AT_MOST: f64 = 1e9;
 
 fn what(definition: &IndexDefinition) -> String {
     format!("creating index {}.{}", definition.relation.schema, definition.name)
@@ -74,23 +77,28 @@ pub(crate) async fn preflight(
         });
     }
     if let Some(directory) = &server.local_data_directory
-        && let Ok(space) = nix::sys::statvfs::statvfs(directory)
+        && let Some((free, kept)) = free_space(directory)
+        && (free.0 as f64) < estimated_size.0 as f64 + kept
     {
-        let block = space.fragment_size() as u64;
-        let free = space.blocks_available() as u64 * block;
-        let keep = (space.blocks() as u64 * block) as f64 * KEPT_FREE;
-        if (free as f64) < estimated_size.0 as f64 + keep.min(1e9) {
-            return Err(refused(
-                format!(
-                    "it takes about {estimated_size} and only {} are free in {}",
-                    Bytes(free),
-                    directory.display()
-                ),
-                "free disk space, or leave this change out",
-            ));
-        }
+        return Err(refused(
+            format!(
+                "it takes about {estimated_size} and only {free} are free in {}",
+                directory.display()
+            ),
+            "free disk space, or leave this change out",
+        ));
     }
     Ok(())
+}
+
+/// What is free in the file system of a directory, and how many bytes of it have to stay so.
+#[allow(clippy::unnecessary_cast, reason = "these are narrower than 64 bits on other systems")]
+fn free_space(directory: &Path) -> Option<(Bytes, f64)> {
+    let space = nix::sys::statvfs::statvfs(directory).ok()?;
+    let block = space.fragment_size() as u64;
+    let free = space.blocks_available() as u64 * block;
+    let all = space.blocks() as u64 * block;
+    Some((Bytes(free), (all as f64 * KEPT_FREE).min(KEPT_FREE_AT_MOST)))
 }
 
 pub(crate) fn undo_of(definition: &IndexDefinition) -> Undo {

@@ -13,14 +13,10 @@ use crate::{analyze, create_index, drop_index, lock, set_parameter, snapshot};
 use pgassay_model::change::{Change, Undo};
 use pgassay_model::connection::ConnectionSettings;
 use pgassay_model::plan::{PlanTarget, PlannedChange};
-use pgassay_model::run::RunState;
-use pgassay_postgres::{Session, SessionOptions};
+use pgassay_postgres::Session;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tokio_postgres::Client;
-
-/// How long a server that went away may take to come back, before a change is left for recovery.
-const RECONNECT_LIMIT: Duration = Duration::from_secs(30);
 
 /// A change in force and verified.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,9 +36,9 @@ pub struct Executor<'a> {
     pub(crate) journal: &'a Journal,
     pub(crate) server: Server,
     pub(crate) options: ExecutorOptions<'a>,
-    session: &'a Session,
+    pub(crate) session: &'a Session,
     /// In place of `session` after its connection broke.
-    replacement: Option<Session>,
+    pub(crate) replacement: Option<Session>,
 }
 
 impl<'a> Executor<'a> {
@@ -90,7 +86,7 @@ impl<'a> Executor<'a> {
         }
     }
 
-    fn fault(&self, point: FaultPoint, change: &str) -> Result<(), ChangeError> {
+    pub(crate) fn fault(&self, point: FaultPoint, change: &str) -> Result<(), ChangeError> {
         match self.options.fault {
             Some(stop) if stop(point, change) => Err(ChangeError::Fault),
             _ => Ok(()),
@@ -359,66 +355,6 @@ impl<'a> Executor<'a> {
         }
     }
 
-    /// Takes back what `undo` describes, once more on a new connection where the old one is lost.
-    pub(crate) async fn restore(&mut self, undo: &Undo, lost: bool) -> Result<(), ChangeError> {
-        if lost || self.client().is_closed() {
-            self.reconnect().await?;
-        }
-        match self.take_back(undo).await {
-            Err(error) if error.connection_lost() => {
-                self.reconnect().await?;
-                self.take_back(undo).await
-            }
-            result => result,
-        }
-    }
-
-    async fn take_back(&self, undo: &Undo) -> Result<(), ChangeError> {
-        let building = self.building(false);
-        match undo {
-            Undo::DropIndex { schema, name } => create_index::undo(&building, schema, name).await,
-            Undo::RestoreIndex { schema, name, ddl } => {
-                drop_index::undo(&building, schema, name, ddl).await
-            }
-            Undo::Nothing => Ok(()),
-            Undo::RestoreParameter { name, entry, following, effective } => {
-                set_parameter::undo(
-                    building.client,
-                    &self.server,
-                    name,
-                    entry.as_deref(),
-                    following,
-                    effective,
-                )
-                .await
-            }
-            Undo::RestoreFile { path, backup, sha256 } => {
-                let access = set_pooler::access(&self.options)?;
-                set_pooler::undo(access, path, backup, sha256).await
-            }
-        }
-    }
-
-    pub(crate) async fn reconnect(&mut self) -> Result<(), ChangeError> {
-        let started = Instant::now();
-        self.progress("the connection broke; connecting again");
-        loop {
-            let tried = match Session::connect(self.settings(), read_write()).await {
-                Err(error) => Err(ChangeError::Connect(error.to_string())),
-                Ok(session) => lock::acquire(session.client()).await.map(|()| session),
-            };
-            match tried {
-                Ok(session) => {
-                    heed_the_client(session.client(), &self.server).await;
-                    self.replacement = Some(session);
-                    return Ok(());
-                }
-                Err(error) if started.elapsed() > RECONNECT_LIMIT => return Err(error),
-                Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
-            }
-        }
-    }
-
     /// How the target stands as to one change.
     pub(crate) async fn standing(&self, record: &ChangeRecord) -> Result<Standing, ChangeError> {
         let client = self.client();
@@ -441,77 +377,6 @@ impl<'a> Executor<'a> {
                 found: format!("the journal pairs {} with an undo of another kind", change.kind()),
                 remedy: vec![format!("look at the target; the undo recorded is {undo:?}")],
             }),
-        }
-    }
-
-    /// Takes one change back; nothing to do where nothing of it is in force.
-    pub async fn rollback(&mut self, run: &str, change: &str) -> Result<(), ChangeError> {
-        self.check_run(run)?;
-        let record = self.journal.change(run, change)?;
-        let Some(undo) = record.undo.clone().filter(|_| record.state.may_be_in_force()) else {
-            return Ok(());
-        };
-        let title = record.name();
-        self.progress(&format!("taking back {title}"));
-        if self.client().is_closed() {
-            self.reconnect().await?;
-        }
-        if let Standing::Unknown { found, remedy } = self.standing(&record).await? {
-            return Err(ChangeError::NotUndone {
-                change: title,
-                cause: None,
-                undo: Box::new(ChangeError::Verification {
-                    what: "what is there now".into(),
-                    found,
-                }),
-                remedy,
-            });
-        }
-        self.journal.set_state(run, change, JournalState::RollingBack, &record.outcome)?;
-        self.fault(FaultPoint::BeforeUndo, change)?;
-        if let Err(error) = self.restore(&undo, false).await {
-            let outcome = format!("could not be taken back: {error}");
-            self.journal.set_state(run, change, JournalState::RollingBack, &outcome)?;
-            return Err(ChangeError::NotUndone {
-                change: title,
-                cause: None,
-                undo: Box::new(error),
-                remedy: self.remedy(run, &record.planned),
-            });
-        }
-        self.fault(FaultPoint::AfterUndo, change)?;
-        Ok(self.journal.set_state(run, change, JournalState::RolledBack, "")?)
-    }
-
-    /// Takes back all of a run that is in force, the last change first, and records the run as rolled back.
-    /// Goes on after a failure, and returns the first.
-    pub async fn rollback_run(&mut self, run: &str) -> Result<Vec<String>, ChangeError> {
-        // What can't be settled can't be taken back either, and is met again below.
-        let (recovered, _) = self.settle_run(run).await?;
-        tracing::debug!(run, settled = recovered.len(), "recovered");
-        let mut taken_back = Vec::new();
-        let mut failure = None;
-        for record in self.journal.changes(run)?.iter().rev() {
-            if !record.state.may_be_in_force() {
-                continue;
-            }
-            match self.rollback(run, &record.planned.id).await {
-                Ok(()) => taken_back.push(record.planned.id.clone()),
-                Err(ChangeError::Fault) => return Err(ChangeError::Fault),
-                Err(error) => {
-                    failure.get_or_insert(error);
-                }
-            }
-        }
-        match failure {
-            Some(error) => {
-                self.journal.finish_run(run, RunState::FailedPartly)?;
-                Err(error)
-            }
-            None => {
-                self.journal.finish_run(run, RunState::RolledBack)?;
-                Ok(taken_back)
-            }
         }
     }
 
@@ -556,13 +421,9 @@ struct Observed {
     file: Option<EditedFile>,
 }
 
-fn read_write() -> SessionOptions {
-    SessionOptions { read_only: false, ..SessionOptions::default() }
-}
-
 /// Lets the server notice within seconds that this process died, so that its last statement does not go on
 /// holding the lock (14 and later; not every platform).
-async fn heed_the_client(client: &Client, server: &Server) {
+pub(crate) async fn heed_the_client(client: &Client, server: &Server) {
     if server.version_num >= 140_000
         && let Err(error) =
             client.batch_execute(&marked("SET client_connection_check_interval = '2s'")).await

@@ -31,6 +31,9 @@ pub enum FaultPoint {
     AfterUndo,
 }
 
+/// Asked at each point, with the change's id, whether to stop there.
+pub type Fault<'a> = &'a (dyn Fn(FaultPoint, &str) -> bool + Sync);
+
 /// How an executor works.
 pub struct ExecutorOptions<'a> {
     /// PgBouncer, where one is to be changed.
@@ -47,8 +50,8 @@ pub struct ExecutorOptions<'a> {
     pub pg_dump: Option<PathBuf>,
     /// Told what is being done.
     pub progress: Option<&'a (dyn Fn(&str) + Sync)>,
-    /// Asked at each point, with the change's id, whether to stop there; for tests.
-    pub fault: Option<&'a (dyn Fn(FaultPoint, &str) -> bool + Sync)>,
+    /// Stops the work as a crash would; for tests.
+    pub fault: Option<Fault<'a>>,
 }
 
 impl Default for ExecutorOptions<'_> {

@@ -1,103 +1,22 @@
 //! ALTER SYSTEM SET and a reload; undo leaves postgresql.auto.conf as it was, byte for byte.
 
+mod never;
+mod value;
+
+pub(crate) use value::set_statement;
+
 use crate::catalog::{self, Server, column};
 use crate::error::ChangeError;
 use crate::recovery::Standing;
+use never::is_never_changed;
 use pgassay_model::change::Undo;
-use pgassay_sql::{quote_identifier, quote_literal};
+use pgassay_sql::quote_identifier;
 use std::time::{Duration, Instant};
 use tokio_postgres::Client;
+use value::same_value;
 
 /// How long a reload may take to reach this session.
 const RELOAD_LIMIT: Duration = Duration::from_secs(15);
-
-/// Never changed by pgassay: durability, replication, archiving, authentication, where the server listens.
-const NEVER: &[&str] = &[
-    "fsync",
-    "full_page_writes",
-    "synchronous_commit",
-    "wal_sync_method",
-    "wal_level",
-    "data_checksums",
-    "ignore_checksum_failure",
-    "zero_damaged_pages",
-    "ignore_invalid_pages",
-    "wal_init_zero",
-    "wal_recycle",
-    "data_sync_retry",
-    "autovacuum",
-    "track_counts",
-    "max_wal_senders",
-    "wal_keep_size",
-    "wal_sender_timeout",
-    "wal_receiver_timeout",
-    "max_slot_wal_keep_size",
-    "track_commit_timestamp",
-    "synchronous_standby_names",
-    "vacuum_defer_cleanup_age",
-    "primary_conninfo",
-    "promote_trigger_file",
-    "restore_command",
-    "password_encryption",
-    "authentication_timeout",
-    "db_user_namespace",
-    "scram_iterations",
-    "port",
-    "bonjour",
-    "data_directory",
-    "config_file",
-    "hba_file",
-    "ident_file",
-    "external_pid_file",
-    "row_security",
-    "allow_system_table_mods",
-    "shared_preload_libraries",
-    "session_preload_libraries",
-    "local_preload_libraries",
-    "search_path",
-    "temp_file_limit",
-    "statement_timeout",
-    "lock_timeout",
-    "transaction_timeout",
-    "idle_in_transaction_session_timeout",
-    "idle_session_timeout",
-];
-
-/// The same, by what the names begin with.
-const NEVER_PREFIXES: &[&str] = &[
-    "archive_",
-    "ssl",
-    "listen_",
-    "unix_socket_",
-    "recovery_",
-    "hot_standby",
-    "enable_",
-    "krb_",
-    "gss",
-    "max_replication_",
-    "max_logical_replication_",
-    "max_sync_workers_",
-    "primary_",
-    "wal_receiver_",
-    "wal_retrieve_",
-    "standby_",
-    "synchronized_standby",
-    "sync_replication_",
-    "idle_replication_",
-    "oauth_",
-    "debug_",
-];
-
-/// Parameters whose value is a list of quoted names (GUC_LIST_QUOTE; pg_dump keeps the same list):
-/// ALTER SYSTEM SET takes their elements one by one.
-const NAME_LISTS: &[&str] = &[
-    "local_preload_libraries",
-    "search_path",
-    "session_preload_libraries",
-    "shared_preload_libraries",
-    "temp_tablespaces",
-    "unix_socket_directories",
-];
 
 fn what(name: &str) -> String {
     format!("setting {name}")
@@ -205,7 +124,7 @@ pub(crate) async fn preflight(
         hint: hint.to_owned(),
     };
     let plain = name.to_ascii_lowercase();
-    if NEVER.contains(&plain.as_str()) || NEVER_PREFIXES.iter().any(|p| plain.starts_with(p)) {
+    if is_never_changed(&plain) {
         return Err(refused(
             "pgassay never changes it by itself".into(),
             "change it by hand if you are sure",
@@ -483,46 +402,6 @@ async fn set(client: &Client, name: &str, value: &str) -> Result<(), ChangeError
     catalog::execute(client, &what(name), &set_statement(name, value)).await
 }
 
-pub(crate) fn set_statement(name: &str, value: &str) -> String {
-    let values = if NAME_LISTS.contains(&name) {
-        let names = split_names(value);
-        if names.is_empty() { vec![String::new()] } else { names }
-    } else {
-        vec![value.to_owned()]
-    };
-    let values: Vec<String> = values.iter().map(|value| quote_literal(value)).collect();
-    // Names of extensions' parameters have a dot, each part of which is an identifier.
-    let name: Vec<String> = name.split('.').map(quote_identifier).collect();
-    format!("ALTER SYSTEM SET {} = {}", name.join("."), values.join(", "))
-}
-
-/// Whether an entry holds the value that a change sets; lists of names are compared by their elements.
-fn same_value(name: &str, entry: &str, to: &str) -> bool {
-    entry == to || NAME_LISTS.contains(&name) && split_names(entry) == split_names(to)
-}
-
-/// Splits a list of names as the server does: commas outside double quotes, `""` for one inside.
-fn split_names(list: &str) -> Vec<String> {
-    let mut names = vec![String::new()];
-    let mut quoted = false;
-    let mut characters = list.trim().chars().peekable();
-    while let Some(character) = characters.next() {
-        let Some(last) = names.last_mut() else { break };
-        match character {
-            '"' if quoted && characters.peek() == Some(&'"') => {
-                characters.next();
-                last.push('"');
-            }
-            '"' => quoted = !quoted,
-            ',' if !quoted => names.push(String::new()),
-            c if c.is_whitespace() && !quoted => {}
-            c => last.push(c),
-        }
-    }
-    names.retain(|name| !name.is_empty());
-    names
-}
-
 /// Reloads the configuration and waits until this session has taken it in; the postmaster, from which every
 /// new session starts, is then ahead of it.
 pub(crate) async fn reload(client: &Client, name: &str) -> Result<(), ChangeError> {
@@ -550,30 +429,4 @@ pub(crate) async fn reload(client: &Client, name: &str) -> Result<(), ChangeErro
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lists_of_names_are_set_element_by_element() {
-        assert_eq!(
-            set_statement("search_path", "\"$user\", public"),
-            "ALTER SYSTEM SET search_path = '$user', 'public'"
-        );
-        assert_eq!(
-            set_statement("pg_stat_statements.max", "5000"),
-            "ALTER SYSTEM SET pg_stat_statements.max = '5000'"
-        );
-        assert_eq!(split_names("\"a\"\"b, c\", d"), ["a\"b, c", "d"]);
-    }
-
-    #[test]
-    fn values_are_literals_whatever_they_contain() {
-        assert_eq!(
-            set_statement("log_line_prefix", "it's; DROP"),
-            "ALTER SYSTEM SET log_line_prefix = 'it''s; DROP'"
-        );
-    }
 }

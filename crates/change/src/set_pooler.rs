@@ -4,8 +4,10 @@ use crate::catalog::{self, Server, column};
 use crate::error::ChangeError;
 use crate::log_in::{try_log_in, working_log_in};
 use crate::options::{ExecutorOptions, PoolerAccess};
-use crate::recovery::Standing;
-use nix::unistd::{AccessFlags, access as may, geteuid};
+use crate::pooler_file::{self, read, replaceable, same_file, sha256};
+
+pub(crate) use crate::pooler_file::standing;
+
 use pgassay_model::change::{PoolerEdit, PoolerSettingChange, Undo};
 use pgassay_model::connection::{ConnectionSettings, Secret};
 use pgassay_model::pooler::{PoolerSetting, PoolerSnapshot, SecretKind};
@@ -13,11 +15,9 @@ use pgassay_pgbouncer::{
     Candidate, Console, FileEdit, PgBouncerError, Userlist, differences, edits, files, read_back,
     rehearse, snapshot, working_directory,
 };
-use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use tokio_postgres::Client;
 
 type Config = BTreeMap<String, PoolerSetting>;
@@ -143,33 +143,8 @@ pub(crate) fn back_up(
     directory: &Path,
     change: &str,
 ) -> Result<Undo, ChangeError> {
-    let path = &file.edit.path;
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    // Ids come from a plan's file: they name no other directory.
-    let id: String =
-        change.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
-    let mut attempt = 1;
-    let backup = loop {
-        let backup = directory.join(format!("{id}-{attempt}-{name}"));
-        match files::back_up(path, &backup) {
-            Ok(()) => break backup,
-            Err(PgBouncerError::File { source, .. })
-                if source.kind() == std::io::ErrorKind::AlreadyExists =>
-            {
-                attempt += 1;
-            }
-            Err(error) => return Err(error.into()),
-        }
-    };
-    if !file.log_ins.is_empty() {
-        std::fs::set_permissions(&backup, std::fs::Permissions::from_mode(0o600))
-            .map_err(|source| ChangeError::file("protecting", &backup, source))?;
-    }
-    let content = read(&backup)?;
-    if content != file.edit.before {
-        return Err(PgBouncerError::FileChanged { path: path.clone() }.into());
-    }
-    Ok(Undo::RestoreFile { path: path.clone(), backup, sha256: sha256(&content) })
+    let secret = !file.log_ins.is_empty();
+    pooler_file::back_up(&file.edit.path, &file.edit.before, directory, change, secret)
 }
 
 /// Replaces the file, reloads and reads every key back. `true`: something waits for a restart of PgBouncer.
@@ -276,59 +251,6 @@ async fn reload_restored(access: &PoolerAccess) -> Result<(), ChangeError> {
     Err(ChangeError::Verification { what: "PgBouncer's settings".into(), found: list(&wrong) })
 }
 
-/// How the file stands: as backed up, as the change was to write it (`expected`, a SHA-256), or neither.
-pub(crate) fn standing(
-    path: &Path,
-    backup: &Path,
-    sha256_of_backup: &str,
-    expected: Option<&str>,
-) -> Result<Standing, ChangeError> {
-    let remedy = vec![
-        format!("diff {} {}", backup.display(), path.display()),
-        format!("to restore it: cat {} > {}", backup.display(), path.display()),
-        "then RELOAD in PgBouncer's console".to_owned(),
-    ];
-    let content = match std::fs::read(path) {
-        Ok(content) => content,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Ok(Standing::Unknown { found: format!("{} is gone", path.display()), remedy });
-        }
-        Err(error) => return Err(ChangeError::file("reading", path, error)),
-    };
-    let found = sha256(&content);
-    if found == sha256_of_backup {
-        return Ok(Standing::Before);
-    }
-    if Some(found.as_str()) == expected {
-        return Ok(Standing::After);
-    }
-    let lines = std::fs::read(backup).map(|backup| differing_lines(&backup, &content));
-    Ok(Standing::Unknown {
-        found: format!(
-            "{} is neither as it was before the change nor as the change wrote it{}; somebody else edited it",
-            path.display(),
-            lines.map(|lines| format!(" (against the backup, {lines})")).unwrap_or_default()
-        ),
-        remedy,
-    })
-}
-
-/// Which lines differ, without what they hold: it may be a secret.
-fn differing_lines(before: &[u8], now: &[u8]) -> String {
-    let split = |bytes: &[u8]| -> Vec<Vec<u8>> {
-        bytes.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect()
-    };
-    let (before, now) = (split(before), split(now));
-    let same = before.iter().zip(&now).take_while(|(a, b)| a == b).count();
-    let tail = before.iter().rev().zip(now.iter().rev()).take_while(|(a, b)| a == b).count();
-    let last = now.len().saturating_sub(tail).max(same + 1);
-    if last == same + 1 {
-        format!("line {last} differs")
-    } else {
-        format!("lines {} to {last} differ", same + 1)
-    }
-}
-
 async fn connect(access: &PoolerAccess) -> Result<Console, ChangeError> {
     Console::connect(&access.console).await.map_err(|error| match error {
         PgBouncerError::Unreachable { .. }
@@ -376,10 +298,6 @@ fn ini_of(edit: &PoolerEdit) -> &Path {
     }
 }
 
-fn same_file(a: &Path, b: &Path) -> bool {
-    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
-}
-
 /// The file that the edit is of; a userlist has to be the one in use.
 fn edited_file<'a>(
     edit: &'a PoolerEdit,
@@ -399,25 +317,6 @@ fn edited_file<'a>(
             })
         }
     }
-}
-
-/// Whether the file can be replaced with its owner kept.
-fn replaceable(file: &Path) -> Result<(), String> {
-    let target: PathBuf =
-        file.canonicalize().map_err(|error| format!("{}: {error}", file.display()))?;
-    let directory = target.parent().unwrap_or(Path::new("/"));
-    may(directory, AccessFlags::W_OK)
-        .map_err(|error| format!("no file can be written in {}: {error}", directory.display()))?;
-    let owner =
-        std::fs::metadata(&target).map_err(|error| format!("{}: {error}", target.display()))?.uid();
-    let own = geteuid();
-    if own.is_root() || own.as_raw() == owner {
-        return Ok(());
-    }
-    Err(format!(
-        "{} belongs to another user, whom only root could keep as its owner",
-        file.display()
-    ))
 }
 
 /// Whether the values in force are those that the plan was made from.
@@ -519,12 +418,4 @@ fn unreadable(error: PgBouncerError) -> ChangeError {
 fn list(differences: &[pgassay_pgbouncer::Difference]) -> String {
     let texts: Vec<String> = differences.iter().map(ToString::to_string).collect();
     texts.join(", ")
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, ChangeError> {
-    std::fs::read(path).map_err(|source| ChangeError::file("reading", path, source))
-}
-
-fn sha256(content: &[u8]) -> String {
-    Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -242,7 +242,7 @@ async fn a_second_executor_is_kept_off_and_told_who_holds_the_lock() {
     let target = Target::new();
     let (journal, first, second) =
         (target.journal(), target.session().await, target.session().await);
-    let executor = open(&journal, &first, || quick()).await;
+    let executor = open(&journal, &first, || target.options()).await;
     let pid: i32 = first.client().query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get(0);
     let error = Executor::open(&journal, &second, quick()).await.err().unwrap();
     assert!(
