@@ -16,16 +16,23 @@ const FOREIGN_KEYS: &str = include_str!("sql/foreign_keys.130000.sql");
 pub(crate) struct Relations {
     pub relations: Vec<Relation>,
     pub unreadable: usize,
+    /// Those under an ACCESS EXCLUSIVE lock: half a relation, without its indexes, would mislead.
+    pub locked: Vec<RelationName>,
 }
 
 pub(crate) async fn read_relations(reading: &Reading<'_>) -> Result<Relations, PostgresError> {
     let doing = reading.doing();
     let mut unreadable = 0;
+    let mut locked = Vec::new();
     let mut relations = Vec::new();
     let mut places = HashMap::new();
     for row in &reading.rows(RELATIONS, &[]).await? {
         let fields = Fields::new(row, doing);
         let relation = relation(fields)?;
+        if fields.get("locked")? {
+            locked.push(relation.name);
+            continue;
+        }
         unreadable += usize::from(!fields.get::<bool>("readable")?);
         places.insert(relation.oid, relations.len());
         relations.push(relation);
@@ -59,7 +66,7 @@ pub(crate) async fn read_relations(reading: &Reading<'_>) -> Result<Relations, P
             });
         }
     }
-    Ok(Relations { relations, unreadable })
+    Ok(Relations { relations, unreadable, locked })
 }
 
 fn relation(fields: Fields<'_>) -> Result<Relation, PostgresError> {

@@ -49,6 +49,7 @@ pub async fn snapshot(session: &Session) -> Result<Snapshot, PostgresError> {
     snapshot.unseen = unseen::list(&unseen::Observed {
         snapshot: &snapshot,
         unreadable: relations.unreadable,
+        locked: &relations.locked,
         no_statements: statements.as_ref().err().map(String::as_str),
         guards_unseen: parameters.guards_unseen,
     });

@@ -1,5 +1,6 @@
 //! What a snapshot could not see, and the GRANT or setting that would show it.
 
+use pgassay_model::index::RelationName;
 use pgassay_model::snapshot::{Snapshot, Unseen};
 use pgassay_sql::quote_identifier;
 
@@ -7,6 +8,8 @@ pub(crate) struct Observed<'a> {
     pub snapshot: &'a Snapshot,
     /// Relations that the role may not SELECT from.
     pub unreadable: usize,
+    /// Relations under an ACCESS EXCLUSIVE lock, left out.
+    pub locked: &'a [RelationName],
     /// Why pg_stat_statements could not be read.
     pub no_statements: Option<&'a str>,
     /// Parameters that guard our own session could not be seen as others have them.
@@ -17,6 +20,7 @@ pub(crate) fn list(observed: &Observed<'_>) -> Vec<Unseen> {
     [
         other_sessions(observed),
         column_statistics(observed),
+        locked(observed),
         statements(observed),
         data_directory(observed),
         host(observed),
@@ -73,6 +77,15 @@ fn column_statistics(observed: &Observed<'_>) -> Option<Unseen> {
     })
 }
 
+fn locked(observed: &Observed<'_>) -> Option<Unseen> {
+    let names: Vec<String> = observed.locked.iter().map(ToString::to_string).collect();
+    (!names.is_empty()).then(|| Unseen {
+        what: format!("relations {}", names.join(", ")),
+        why: "another session holds an ACCESS EXCLUSIVE lock on them".into(),
+        remedy: "run again when that session has ended its transaction".into(),
+    })
+}
+
 fn statements(observed: &Observed<'_>) -> Option<Unseen> {
     let snapshot = observed.snapshot;
     let why = observed.no_statements?;
@@ -84,8 +97,9 @@ fn statements(observed: &Observed<'_>) -> Option<Unseen> {
     if !installed && !snapshot.server.available_extensions.contains("pg_stat_statements") {
         steps.push("install PostgreSQL's contrib package");
     }
-    // Without the right to see it the parameter is not there.
-    if !preloaded && !(installed && why.contains("permission")) {
+    // A view that refuses only for want of rights is loaded, though the role may not see the parameter.
+    let refused = installed && why.contains("permission");
+    if !(preloaded || refused) {
         steps.push("add pg_stat_statements to shared_preload_libraries and restart the server");
     }
     if !installed {

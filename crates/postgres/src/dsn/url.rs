@@ -31,6 +31,9 @@ pub(super) fn read(rest: &str) -> Result<Given, DsnError> {
         Some((database, query)) => (database, Some(query)),
         None => (path, None),
     };
+    if database.contains('@') && authority.contains(':') && !authority.contains('@') {
+        return Err(DsnError::Malformed("a \"/\" in a password has to be written %2F"));
+    }
     put(&mut given, "dbname", database.strip_prefix('/').unwrap_or(database))?;
     for pair in query.into_iter().flat_map(|query| query.split('&')).filter(|pair| !pair.is_empty())
     {

@@ -1,6 +1,7 @@
 WITH locked AS MATERIALIZED (
   SELECT l.relation FROM pg_catalog.pg_locks l
    WHERE l.locktype = 'relation' AND l.granted AND l.mode = 'AccessExclusiveLock'
+     AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())
 )
 SELECT i.indexrelid AS oid, i.indrelid AS relation, c.relname::pg_catalog.text AS name,
        am.amname::pg_catalog.text AS method, i.indisunique AS unique, i.indisprimary AS primary,
@@ -38,7 +39,7 @@ SELECT i.indexrelid AS oid, i.indrelid AS relation, c.relname::pg_catalog.text A
   JOIN pg_catalog.pg_class t ON t.oid = i.indrelid
   JOIN pg_catalog.pg_namespace n ON n.oid = t.relnamespace
   JOIN pg_catalog.pg_am am ON am.oid = c.relam
- WHERE t.relkind IN ('r', 'p', 'm') AND t.relpersistence <> 't'
+ WHERE i.indrelid NOT IN (SELECT locked.relation FROM locked) AND t.relkind IN ('r', 'p', 'm') AND t.relpersistence <> 't'
    AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg\_toast%'
  ORDER BY i.indrelid, c.relname
 /* pgassay */

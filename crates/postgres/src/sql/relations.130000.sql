@@ -1,12 +1,13 @@
--- pg_relation_size waits for an ACCESS EXCLUSIVE lock, so relations under one are sized by their last VACUUM.
+-- pg_relation_size and pg_get_indexdef wait for an ACCESS EXCLUSIVE lock, so relations under one are left out.
 WITH locked AS MATERIALIZED (
   SELECT l.relation FROM pg_catalog.pg_locks l
    WHERE l.locktype = 'relation' AND l.granted AND l.mode = 'AccessExclusiveLock'
+     AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())
 )
 SELECT c.oid, n.nspname::pg_catalog.text AS schema, c.relname::pg_catalog.text AS name,
        c.relkind::pg_catalog.text AS kind,
-       coalesce(CASE WHEN c.relkind = 'p' THEN 0
-            WHEN c.oid IN (SELECT locked.relation FROM locked) THEN c.relpages::pg_catalog.int8 * b.size
+       c.oid IN (SELECT locked.relation FROM locked) AS locked,
+       coalesce(CASE WHEN c.relkind = 'p' OR c.oid IN (SELECT locked.relation FROM locked) THEN 0
             ELSE pg_catalog.pg_relation_size(c.oid) END, 0) AS size,
        b.size AS block_size,
        -- Before 14, 0 rows on 0 pages stand for never vacuumed; from 14 on, -1 does.

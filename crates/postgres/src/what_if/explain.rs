@@ -2,8 +2,8 @@
 
 use super::plan::Json;
 use crate::{PostgresError, Session};
+use bytes::BytesMut;
 use pgassay_model::workload::WorkloadStatement;
-use tokio_postgres::types::private::BytesMut;
 use tokio_postgres::types::{Format, IsNull, ToSql, Type, to_sql_checked};
 
 /// How many parameter sets of a statement are planned with, spread evenly over those it has.

@@ -58,8 +58,7 @@ pub(super) async fn estimate(
             };
             btree_pages(rows, width, groups.map(|(groups, _)| groups))
         }
-        // A hash index holds the 4 bytes of each hash value.
-        "hash" => 2.0 + rows * (aligned(TUPLE_HEADER + 4.0) + LINE_POINTER) / (PAGE * HASH_FILL),
+        "hash" => hash_pages(rows),
         // A metapage, the range map, and for each range a minimum and a maximum of each key.
         "brin" => {
             let ranges = snapshot.relation(&index.relation).map_or(0, |known| known.pages) as f64
@@ -94,6 +93,18 @@ fn btree_pages(rows: f64, width: f64, groups: Option<f64>) -> f64 {
         pages += level;
     }
     pages
+}
+
+/// Pages of a hash index: as many buckets as the fillfactor asks for, rounded up to a power of two, above
+/// 1024 in quarters of the step to the next (`_hash_spareindex` in hashutil.c), a metapage and a bitmap page.
+fn hash_pages(rows: f64) -> f64 {
+    // An entry holds the 4 bytes of a hash value, whatever the key.
+    let entry = TUPLE_HEADER + aligned(4.0) + LINE_POINTER;
+    let buckets = (rows / (8192.0 * HASH_FILL / entry).floor()).ceil().max(2.0);
+    let power = buckets.log2().ceil().exp2();
+    let step = if power > 1024.0 { power / 8.0 } else { power / 2.0 };
+    let below = power / 2.0;
+    2.0 + below + ((buckets - below) / step).ceil() * step
 }
 
 /// MAXALIGN.
