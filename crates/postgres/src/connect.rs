@@ -33,7 +33,9 @@ impl Attempt {
     fn other_kind_may_do(&self) -> bool {
         match self {
             Attempt::Failed(PostgresError::TlsFailed { .. }) => true,
-            Attempt::Failed(PostgresError::LoginRefused { sqlstate, .. }) => sqlstate == "28000",
+            Attempt::Failed(PostgresError::LoginRefused { sqlstate, .. }) => {
+                sqlstate.as_deref() == Some("28000")
+            }
             _ => false,
         }
     }
@@ -127,7 +129,7 @@ fn refusal(
         return Attempt::Failed(if encrypted && handshake {
             PostgresError::TlsFailed { server, message }
         } else if message.contains("authentication") || message.contains("password missing") {
-            PostgresError::LoginRefused { server, message, sqlstate: "28P01".into() }
+            PostgresError::LoginRefused { server, message, sqlstate: None }
         } else {
             PostgresError::Unreachable { server, message }
         });
@@ -141,8 +143,16 @@ fn refusal(
         }
         // PgBouncer: "unsupported startup parameter: options", from 1.20 also "… in options: …".
         _ if message.contains("startup parameter") => {
-            Attempt::OptionsRefused(PostgresError::LoginRefused { server, message, sqlstate })
+            Attempt::OptionsRefused(PostgresError::LoginRefused {
+                server,
+                message,
+                sqlstate: Some(sqlstate),
+            })
         }
-        _ => Attempt::Failed(PostgresError::LoginRefused { server, message, sqlstate }),
+        _ => Attempt::Failed(PostgresError::LoginRefused {
+            server,
+            message,
+            sqlstate: Some(sqlstate),
+        }),
     }
 }

@@ -163,6 +163,17 @@ const KEYS: &[(&str, Treatment)] = &[
     ),
 ];
 
+/// Variables that demand something of a connection: refused like their keys where it can't be honoured.
+const DEMANDS: &[(&str, &str)] = &[
+    ("PGCHANNELBINDING", "channel_binding"),
+    ("PGREQUIREAUTH", "require_auth"),
+    ("PGREQUIREPEER", "requirepeer"),
+    ("PGSSLCRL", "sslcrl"),
+    ("PGSSLCRLDIR", "sslcrldir"),
+    ("PGGSSENCMODE", "gssencmode"),
+    ("PGTARGETSESSIONATTRS", "target_session_attrs"),
+];
+
 /// Enters a value; `repeat` says whether an unknown key may be named in the error.
 fn enter(given: &mut Given, key: &str, value: String, repeat: bool) -> Result<(), DsnError> {
     let Some((name, treatment)) = KEYS.iter().find(|(name, _)| *name == key) else {
@@ -206,6 +217,11 @@ pub fn resolve_with(text: &str, environment: &Environment) -> Result<ConnectionS
             if key != "service" {
                 given.entry(key).or_insert(value);
             }
+        }
+    }
+    for (variable, key) in DEMANDS {
+        if let Some(value) = environment.variable(variable).filter(|_| !given.contains_key(key)) {
+            enter(&mut Given::new(), key, value, false)?;
         }
     }
     settings(&given, environment)

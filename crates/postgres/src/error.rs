@@ -13,14 +13,14 @@ pub enum PostgresError {
         message: String,
     },
     /// The server answers and refuses the log-in.
-    #[error("{server} refuses the log-in: {message} ({sqlstate})")]
+    #[error("{server} refuses the log-in: {message}{}", state(.sqlstate))]
     LoginRefused {
         /// Server as a URL without password.
         server: String,
         /// The server's words.
         message: String,
-        /// SQLSTATE, e.g. 28P01.
-        sqlstate: String,
+        /// SQLSTATE, e.g. 28P01; None where we gave up, for want of a password.
+        sqlstate: Option<String>,
     },
     /// The server starts, stops or recovers, and takes no sessions yet.
     #[error("{server} takes no sessions now: {message} ({sqlstate})")]
@@ -97,12 +97,12 @@ impl PostgresError {
             PostgresError::Unreachable { .. } => {
                 "check that the server runs, host and port, listen_addresses, and firewalls between".into()
             }
-            PostgresError::LoginRefused { sqlstate, .. } => match sqlstate.as_str() {
-                "28P01" => "check user and password (PGPASSWORD, ~/.pgpass, or in the DSN)".into(),
-                "28000" => "add a line for this user, database and address to pg_hba.conf, or try another sslmode".into(),
-                "3D000" => "check the database's name: psql -l lists them".into(),
-                "53300" => "no connection slot is free: raise max_connections, end idle sessions, or wait".into(),
-                "42501" => "GRANT CONNECT ON DATABASE … TO the role".into(),
+            PostgresError::LoginRefused { sqlstate, .. } => match sqlstate.as_deref() {
+                None | Some("28P01") => "check user and password (PGPASSWORD, ~/.pgpass, or in the DSN)".into(),
+                Some("28000") => "add a line for this user, database and address to pg_hba.conf, or try another sslmode".into(),
+                Some("3D000") => "check the database's name: psql -l lists them".into(),
+                Some("53300") => "no connection slot is free: raise max_connections, end idle sessions, or wait".into(),
+                Some("42501") => "GRANT CONNECT ON DATABASE … TO the role".into(),
                 _ => "check user, password, database and pg_hba.conf; the server's log says more".into(),
             },
             PostgresError::StartingUp { .. } => {
@@ -138,10 +138,10 @@ impl PostgresError {
     /// SQLSTATE, where the server gave one.
     pub fn sqlstate(&self) -> Option<&str> {
         match self {
-            PostgresError::LoginRefused { sqlstate, .. }
-            | PostgresError::StartingUp { sqlstate, .. }
+            PostgresError::StartingUp { sqlstate, .. }
             | PostgresError::MissingPrivilege { sqlstate, .. } => Some(sqlstate),
-            PostgresError::Query { sqlstate, .. } => sqlstate.as_deref(),
+            PostgresError::LoginRefused { sqlstate, .. }
+            | PostgresError::Query { sqlstate, .. } => sqlstate.as_deref(),
             _ => None,
         }
     }

@@ -10,11 +10,12 @@ const PARAMETERS: &str = include_str!("sql/parameters.130000.sql");
 const DOING: &str = "reading parameters";
 
 /// What our own start-up sets, and so hides.
-const GUARDS: [&str; 4] = [
+const GUARDS: [&str; 5] = [
     "default_transaction_read_only",
     "statement_timeout",
     "lock_timeout",
     "idle_in_transaction_session_timeout",
+    "idle_session_timeout",
 ];
 
 /// Parameters, and whether those that guard our own session had to be left out.

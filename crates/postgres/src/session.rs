@@ -155,6 +155,14 @@ impl Session {
         if self.pooled && !self.options.read_only {
             return Err(PostgresError::Pooled { server });
         }
+        // A session that waits while a load runs must not be ended for idling; 13 has no such limit, and
+        // refuses the parameter at start-up.
+        if !self.pooled && self.version_num >= 140_000 {
+            self.client
+                .batch_execute("SET idle_session_timeout = 0 /* pgassay */")
+                .await
+                .map_err(|error| PostgresError::query(doing, &error))?;
+        }
         Ok(())
     }
 

@@ -59,7 +59,7 @@ struct Engine {
     hypopg: Option<Hypopg>,
     snapshot: Snapshot,
     costs: HashMap<Question, Result<PlannedCost, WhatIfError>>,
-    /// Relations that a statement's text names; None where an index on any other might matter too.
+    /// What [`Engine::relations`] found.
     relations: HashMap<String, Option<BTreeSet<String>>>,
     sizes: HashMap<String, Option<Bytes>>,
 }
@@ -78,8 +78,12 @@ impl WhatIf for Engine {
         statement: &WorkloadStatement,
         hypothesis: &Hypothesis,
     ) -> Result<PlannedCost, WhatIfError> {
-        let indexes: Vec<&IndexDefinition> =
-            hypothesis.indexes.iter().filter(|index| self.concerns(statement, index)).collect();
+        let relations = self.relations(&statement.sql);
+        let matters = |index: &&IndexDefinition| {
+            let relation = index.relation.to_string();
+            relations.as_ref().is_none_or(|relations| relations.contains(&relation))
+        };
+        let indexes: Vec<&IndexDefinition> = hypothesis.indexes.iter().filter(matters).collect();
         let question = Question {
             statement: statement.id.clone(),
             sql: statement.sql.clone(),
@@ -90,7 +94,7 @@ impl WhatIf for Engine {
         if let Some(known) = self.costs.get(&question) {
             return known.clone();
         }
-        let answer = self.ask(statement, &indexes, hypothesis);
+        let answer = self.ask(statement, &indexes, relations.as_ref(), hypothesis);
         // A broken connection is no answer to keep.
         if !self.explain.session().client().is_closed() {
             self.costs.insert(question, answer.clone());
@@ -122,6 +126,7 @@ impl Engine {
         &mut self,
         statement: &WorkloadStatement,
         indexes: &[&IndexDefinition],
+        relations: Option<&BTreeSet<String>>,
         hypothesis: &Hypothesis,
     ) -> Result<PlannedCost, WhatIfError> {
         let engine = self.engine();
@@ -131,7 +136,7 @@ impl Engine {
         match &mut self.hypopg {
             Some(hypopg) => {
                 let session = self.explain.session();
-                names = self.runtime.block_on(hypopg.arrange(session, indexes))?;
+                names = self.runtime.block_on(hypopg.arrange(session, indexes, relations))?;
                 let hidden = oids(&self.snapshot, &hypothesis.hidden);
                 self.runtime.block_on(hypopg.hide(session, hidden))?;
             }
@@ -153,17 +158,15 @@ impl Engine {
         })
     }
 
-    /// Whether an index can matter to a statement: it is on a relation that the statement names, or the
-    /// statement names one that stands for others (a view, a partitioned table) or is not understood.
-    fn concerns(&mut self, statement: &WorkloadStatement, index: &IndexDefinition) -> bool {
-        if !self.relations.contains_key(&statement.sql) {
-            let named = relations(&self.snapshot, &statement.sql);
-            self.relations.insert(statement.sql.clone(), named);
+    /// Relations on which an index can matter to a statement: those that it names; None, for any, where one
+    /// of them stands for others (a view, a partitioned table) or the statement is not understood.
+    fn relations(&mut self, sql: &str) -> Option<BTreeSet<String>> {
+        if let Some(known) = self.relations.get(sql) {
+            return known.clone();
         }
-        match self.relations.get(&statement.sql) {
-            Some(Some(named)) => named.contains(&index.relation.to_string()),
-            _ => true,
-        }
+        let named = relations(&self.snapshot, sql);
+        self.relations.insert(sql.to_owned(), named.clone());
+        named
     }
 }
 

@@ -1,6 +1,8 @@
 //! Sessions on real servers and through a real PgBouncer.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+use pgassay_model::what_if::Hypothesis;
+use pgassay_model::workload::WorkloadStatement;
 use pgassay_postgres::{PostgresError, Session, SessionOptions, dsn};
 use pgassay_testkit::{PgBouncer, PgBouncerOptions, Postgres, fresh_database, shared};
 use std::net::TcpListener;
@@ -66,14 +68,14 @@ async fn refusals_are_told_apart() {
 
     let wrong = connect(&server.tcp_dsn(&user, "hunter2", &database), default()).await.unwrap_err();
     assert!(
-        matches!(&wrong, PostgresError::LoginRefused { sqlstate, .. } if sqlstate == "28P01"),
+        matches!(&wrong, PostgresError::LoginRefused { sqlstate, .. } if sqlstate.as_deref() == Some("28P01")),
         "{wrong:?}"
     );
     assert!(!format!("{wrong:?} {wrong} {}", wrong.hint()).contains("hunter2"));
 
     let missing = connect(&server.tcp_dsn(&user, "pw", "no_such"), default()).await.unwrap_err();
     assert!(
-        matches!(&missing, PostgresError::LoginRefused { sqlstate, .. } if sqlstate == "3D000"),
+        matches!(&missing, PostgresError::LoginRefused { sqlstate, .. } if sqlstate.as_deref() == Some("3D000")),
         "{missing:?}"
     );
     assert!(missing.hint().contains("psql -l"));
@@ -196,6 +198,30 @@ async fn nothing_leaks_into_the_application_through_a_pooler() {
         pgassay_postgres::counters(&session)
             .await
             .expect("a reading dropped half-way is ended before the next");
+        assert_eq!(found_by_the_application(&pooler, &user).await, before);
+
+        let runtime = tokio::runtime::Handle::current();
+        let asked = tokio::task::spawn_blocking(move || {
+            let mut engine = pgassay_postgres::what_if(runtime, session, &snapshot);
+            assert_eq!(
+                engine.engine(),
+                "explain",
+                "hypothetical indexes would stay in a shared backend"
+            );
+            let statement = WorkloadStatement {
+                id: "q".into(),
+                sql: "SELECT * FROM t WHERE i = $1".into(),
+                weight: 1.0,
+                writes: false,
+                parameters: vec![vec![Some("1".into())]],
+                parameter_source: String::new(),
+                queryid: None,
+            };
+            let parameters = vec![("work_mem".to_owned(), "123MB".to_owned())];
+            let cost = engine.cost(&statement, &Hypothesis { parameters, ..Hypothesis::default() });
+            cost.unwrap().total_cost
+        });
+        assert!(asked.await.unwrap() > 0.0);
         assert_eq!(found_by_the_application(&pooler, &user).await, before);
 
         let writer = SessionOptions { read_only: false, ..SessionOptions::default() };

@@ -300,6 +300,22 @@ async fn statements_are_those_of_this_database_without_our_own() {
 }
 
 #[tokio::test]
+async fn an_extension_older_than_the_server_is_read_by_its_own_columns() {
+    let server = shared();
+    for version in ["1.4", "1.8", "1.9"] {
+        let database = fresh_database(server);
+        server
+            .execute(&database, &format!("CREATE EXTENSION pg_stat_statements VERSION '{version}'"))
+            .unwrap();
+        server.query(&database, &format!("SELECT '{database}' AS of_this_test")).unwrap();
+        let statements =
+            statement_statistics(&session(&server.dsn(&database)).await).await.unwrap().unwrap();
+        let found = statements.iter().find(|row| row.query == "SELECT $1 AS of_this_test").unwrap();
+        assert!(found.calls == 1 && found.total_exec_ms > 0.0, "{version}");
+    }
+}
+
+#[tokio::test]
 async fn an_extension_that_is_not_preloaded_is_explained_and_a_locked_relation_does_not_hold_up() {
     let server = Postgres::start(PostgresOptions::default()).unwrap();
     run(

@@ -149,6 +149,8 @@ fn what_cannot_be_honoured_is_refused_with_the_reason() {
     assert_eq!(refused("postgres://[::1],[::2]/d"), DsnError::SeveralHosts);
     assert!(matches!(refused("sslcert=/x"), DsnError::Unsupported { key: "sslcert", .. }));
     assert!(matches!(refused("channel_binding=require"), DsnError::Unsupported { .. }));
+    let demanding = with(&[("PGCHANNELBINDING", "require")]);
+    assert!(matches!(resolve_with("", &demanding), Err(DsnError::Unsupported { .. })));
     assert!(matches!(refused("port=0"), DsnError::Value { key: "port", .. }));
     assert_eq!(
         refused("pasword=x").to_string(),

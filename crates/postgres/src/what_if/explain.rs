@@ -81,6 +81,9 @@ impl Explain {
     /// The plan of a statement of our own, without parameters.
     pub(super) async fn own(&mut self, sql: &str) -> Result<serde_json::Value, PostgresError> {
         self.calls += 1;
+        if !self.session.pooled() {
+            return self.plain(&explain(sql), &[]).await;
+        }
         let reading = self.session.read(DOING).await?;
         let rows = reading.rows(&explain(sql), &[]).await;
         reading.end().await?;

@@ -21,6 +21,8 @@ struct Existing {
     hypothetical_name: String,
     /// Name in its definition.
     name: String,
+    /// Its relation, as `schema.name`.
+    relation: String,
 }
 
 /// The extension, and what it holds in this session.
@@ -51,17 +53,25 @@ impl Hypopg {
         Ok(hypopg)
     }
 
-    /// Makes exactly these indexes exist, keeping those that do already, and returns the names of all by
-    /// the names that plans use.
+    /// Makes exactly these indexes exist on the relations that matter (None: on all), keeping those that do
+    /// already and those elsewhere, and returns the names of all by the names that plans use.
     pub(super) async fn arrange(
         &mut self,
         session: &Session,
         indexes: &[&IndexDefinition],
+        relations: Option<&BTreeSet<String>>,
     ) -> Result<HashMap<String, String>, WhatIfError> {
         let wanted: HashMap<String, &IndexDefinition> =
             indexes.iter().map(|index| (index_ddl(index, false), *index)).collect();
-        let superfluous: Vec<String> =
-            self.existing.keys().filter(|ddl| !wanted.contains_key(*ddl)).cloned().collect();
+        let superfluous: Vec<String> = self
+            .existing
+            .iter()
+            .filter(|(ddl, existing)| {
+                !wanted.contains_key(*ddl)
+                    && relations.is_none_or(|relations| relations.contains(&existing.relation))
+            })
+            .map(|(ddl, _)| ddl.clone())
+            .collect();
         for ddl in superfluous {
             if let Some(existing) = self.existing.remove(&ddl) {
                 let sql = format!("SELECT {}.hypopg_drop_index($1) /* pgassay */", self.schema);
@@ -97,6 +107,7 @@ impl Hypopg {
                 oid: row.try_get(0).ok()?,
                 hypothetical_name: row.try_get(1).ok()?,
                 name: index.name.clone(),
+                relation: index.relation.to_string(),
             })
         });
         created.ok_or_else(|| unsupported(format!("it did not create {ddl}")))
