@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 
 /// Samples handed over at a time.
 const BATCH: usize = 512;
+/// How long a client waits at the end for its backend to end.
+const LEAVING: Duration = Duration::from_millis(400);
 /// Pause after a connection could not be opened, so that a server that is away is not flooded.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -305,13 +307,16 @@ impl Client<'_> {
         let _ = self.events.send(event);
     }
 
+    /// Reports what is left. The connection stays open until all have finished and the server's CPU has been
+    /// read, because ending a backend costs more than many requests.
     fn finish(mut self) {
-        if let Some(connection) = self.connection.take() {
-            connection.close(self.courtesy());
-        }
         let samples = std::mem::take(&mut self.samples);
         self.report(Event::Samples(samples));
         self.report(Event::Finished(self.sums));
+        self.shared.gate.wait_closing();
+        if let Some(connection) = self.connection.take() {
+            connection.close_and_wait(Patience::new(&self.shared.abandon, Some(LEAVING)));
+        }
     }
 }
 

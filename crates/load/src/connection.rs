@@ -254,7 +254,14 @@ impl Connection {
     }
 
     /// Says good-bye.
-    pub(crate) fn close(self, patience: Patience<'_>) {
+    pub(crate) fn close(mut self, patience: Patience<'_>) {
         self.wire.terminate(patience);
+    }
+
+    /// Says good-bye and waits for the other side to close: by then an ending backend has published its
+    /// statistics, which the caller is about to read.
+    pub(crate) fn close_and_wait(mut self, patience: Patience<'_>) {
+        self.wire.terminate(patience);
+        self.wire.until_closed(patience);
     }
 }

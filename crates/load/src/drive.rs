@@ -70,7 +70,7 @@ pub fn drive(
         .and_then(|driver| driver.run(interrupt, progress));
     // Whatever happened, no client stays behind.
     shared.abandon.store(true, Ordering::Relaxed);
-    shared.gate.cancel_if_shut();
+    shared.gate.close();
     result
 }
 
@@ -183,6 +183,7 @@ impl<'a> Driver<'a> {
         if interrupt.requested() {
             return Err(self.interrupted());
         }
+        self.dismiss();
         progress(1.0);
         Ok(self.sum_up())
     }
@@ -211,16 +212,20 @@ impl<'a> Driver<'a> {
     /// Tells the clients to give up and waits a little for the cancel requests they send.
     fn interrupted(&mut self) -> LoadError {
         self.shared.abandon.store(true, Ordering::Relaxed);
-        self.shared.gate.cancel_if_shut();
+        self.dismiss();
+        LoadError::Interrupted
+    }
+
+    /// Lets the clients close their connections and waits until they are gone.
+    fn dismiss(&mut self) {
+        self.shared.gate.close();
         let since = Instant::now();
-        while self.finished < self.options.mode.clients() {
-            let Some(rest) = FAREWELL.checked_sub(since.elapsed()) else { break };
+        while let Some(rest) = FAREWELL.checked_sub(since.elapsed()) {
             match self.events.recv_timeout(rest) {
                 Ok(event) => self.take(event),
                 Err(_) => break,
             }
         }
-        LoadError::Interrupted
     }
 
     fn take(&mut self, event: Event) {

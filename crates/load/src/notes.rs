@@ -152,8 +152,8 @@ fn server_cpu(facts: &Facts<'_>) -> Option<String> {
         ));
     }
     let mut note = format!(
-        "server CPU is that of the postmaster and its descendants, by /proc in ticks of {:.0} ms per process, \
-         read at the blocks' borders",
+        "server CPU is that of the postmaster and its descendants, read in /proc at the blocks' borders \
+         (that of processes that have ended in ticks of {:.0} ms)",
         processes::tick_ms()
     );
     if let Some(own) = facts.own_cpu {

@@ -300,12 +300,19 @@ impl Wire {
         self.send(&bytes, patience)
     }
 
-    /// Sends Terminate and closes.
-    pub(crate) fn terminate(mut self, patience: Patience<'_>) {
+    /// Sends Terminate.
+    pub(crate) fn terminate(&mut self, patience: Patience<'_>) {
         let mut bytes = BytesMut::new();
         frontend::terminate(&mut bytes);
         // The other side may be gone already, which is what is wanted.
         let _ = self.send(&bytes, patience);
+    }
+
+    /// Reads until the other side closes or patience ends.
+    pub(crate) fn until_closed(&mut self, patience: Patience<'_>) {
+        while self.fill(patience).is_ok() {
+            self.start = self.end;
+        }
     }
 }
 
