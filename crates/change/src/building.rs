@@ -38,7 +38,7 @@ impl Building<'_> {
         let mut notes = Vec::new();
         let mut attempt = 1;
         loop {
-            match self.run(doing, sql).await {
+            match self.attempt(doing, sql, attempt).await {
                 Ok(()) => {
                     if attempt > 1 {
                         notes.push(format!("took {attempt} attempts, since locks were held"));
@@ -69,7 +69,7 @@ impl Building<'_> {
         let doing = format!("dropping index {schema}.{name}");
         let mut attempt = 1;
         loop {
-            match self.run(&doing, &sql).await {
+            match self.attempt(&doing, &sql, attempt).await {
                 Err(error) if lock_trouble(&error) && attempt < self.options.attempts => {
                     self.wait(attempt).await?;
                     attempt += 1;
@@ -80,8 +80,10 @@ impl Building<'_> {
     }
 
     async fn wait(&self, attempt: u32) -> Result<(), ChangeError> {
-        let factor = 1u32 << (attempt - 1).min(5);
-        let until = Instant::now() + self.options.backoff * factor;
+        if let Some(progress) = self.options.progress {
+            progress(&format!("locks are held by others; attempt {} comes next", attempt + 1));
+        }
+        let until = Instant::now() + self.options.backoff * factor(attempt);
         while Instant::now() < until {
             if self.interrupted() {
                 return Err(ChangeError::Interrupt);
@@ -91,8 +93,12 @@ impl Building<'_> {
         Ok(())
     }
 
-    /// Runs one statement with the lock time-out and without a statement time-out; cancelled on interrupt.
+    /// Runs one statement with the lock time-out of a first attempt and without a statement time-out; cancelled on interrupt.
     pub(crate) async fn run(&self, doing: &str, sql: &str) -> Result<(), ChangeError> {
+        self.attempt(doing, sql, 1).await
+    }
+
+    async fn attempt(&self, doing: &str, sql: &str, attempt: u32) -> Result<(), ChangeError> {
         if self.interrupted() {
             return Err(ChangeError::Interrupt);
         }
@@ -108,7 +114,7 @@ impl Building<'_> {
             Some(row) => (column(row, "lock")?, column(row, "statement")?),
             None => ("0".into(), "0".into()),
         };
-        let ms = self.options.lock_timeout.as_millis().to_string();
+        let ms = (self.options.lock_timeout * factor(attempt)).as_millis().to_string();
         self.set_timeouts(&ms, "0").await?;
         let result = self.run_until_interrupted(sql).await;
         if !self.client.is_closed() {
@@ -179,6 +185,11 @@ impl Building<'_> {
             Err(error) => tracing::warn!(%error, pid, "no connection to cancel the statement with"),
         }
     }
+}
+
+/// Waits double with each attempt, up to 32 times the first.
+fn factor(attempt: u32) -> u32 {
+    1 << attempt.saturating_sub(1).min(5)
 }
 
 /// `lock_not_available` and `deadlock_detected`: worth another attempt.

@@ -99,9 +99,9 @@ pub(crate) async fn undo(
     schema: &str,
     name: &str,
     ddl: &str,
-) -> Result<(), ChangeError> {
+) -> Result<Vec<String>, ChangeError> {
     match catalog::index(building.client, schema, name).await? {
-        Some(found) if found.valid && found.ddl == ddl => return Ok(()),
+        Some(found) if found.valid && found.ddl == ddl => return Ok(Vec::new()),
         // DROP INDEX CONCURRENTLY marks the index INVALID before it removes it, and building it again may
         // have been cut off too.
         Some(found) if !found.valid && found.ddl == ddl => {
@@ -119,9 +119,11 @@ pub(crate) async fn undo(
         what: format!("restoring index {schema}.{name}"),
         found: format!("a definition that can't be run: {ddl}"),
     })?;
-    building.build(&format!("restoring index {schema}.{name}"), &statement, schema, name).await?;
+    let notes = building
+        .build(&format!("restoring index {schema}.{name}"), &statement, schema, name)
+        .await?;
     match catalog::index(building.client, schema, name).await? {
-        Some(found) if found.valid && found.ddl == ddl => Ok(()),
+        Some(found) if found.valid && found.ddl == ddl => Ok(notes),
         found => Err(ChangeError::Verification {
             what: format!("restoring index {schema}.{name}"),
             found: found.map_or_else(|| "no index".to_owned(), |found| found.ddl),

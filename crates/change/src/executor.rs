@@ -279,7 +279,7 @@ impl<'a> Executor<'a> {
         if let Standing::Unknown { found, .. } = self.standing(&record).await? {
             return Err(ChangeError::Verification { what: "what is there now".into(), found });
         }
-        self.restore(undo, false).await
+        self.restore(undo, false).await.map(drop)
     }
 
     pub(crate) fn remedy(&self, run: &str, planned: &PlannedChange) -> Vec<String> {

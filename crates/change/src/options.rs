@@ -40,7 +40,8 @@ pub struct ExecutorOptions<'a> {
     pub pooler: Option<PoolerAccess>,
     /// Asks the work to stop: what is going on is cancelled and undone.
     pub interrupt: Interrupt,
-    /// `lock_timeout` of index builds and drops.
+    /// `lock_timeout` of index builds and drops, at the first attempt; doubles each time. CONCURRENTLY waits
+    /// for every older transaction to end: that holds up no reads or writes, and DDL of others queues behind.
     pub lock_timeout: Duration,
     /// How often they are tried.
     pub attempts: u32,

@@ -118,7 +118,7 @@ impl Executor<'_> {
                     ("it was carried out".to_owned(), JournalState::Applied, notes.join("; "))
                 }
                 Err(cause) => {
-                    self.restore_recorded(run, change, &undo).await?;
+                    self.restore_recorded(change, &undo).await?;
                     (
                         "it was carried out and not in force".to_owned(),
                         JournalState::Failed,
@@ -128,7 +128,7 @@ impl Executor<'_> {
             },
             standing => {
                 // Where the target is as before, too: a reload may be all that is missing.
-                self.restore_recorded(run, change, &undo).await?;
+                let notes = self.restore_recorded(change, &undo).await?;
                 let found = match &standing {
                     Standing::Partial(found) => found.clone(),
                     Standing::Either => "new statistics or old ones; they stay".to_owned(),
@@ -136,7 +136,7 @@ impl Executor<'_> {
                     _ => "nothing of it was there".to_owned(),
                 };
                 let (state, outcome) = match (rolling_back, &standing) {
-                    (true, _) => (JournalState::RolledBack, change.outcome.clone()),
+                    (true, _) => (JournalState::RolledBack, notes.join("; ")),
                     (_, Standing::Before) => {
                         (JournalState::Failed, "its process ended; nothing was touched".to_owned())
                     }
@@ -178,23 +178,5 @@ impl Executor<'_> {
                 set_pooler::complete(set_pooler::access(&self.options)?, edit).await
             }
         }
-    }
-
-    /// Takes an open change back; what can't be taken back is recorded as such.
-    async fn restore_recorded(
-        &mut self,
-        run: &str,
-        change: &ChangeRecord,
-        undo: &Undo,
-    ) -> Result<(), ChangeError> {
-        let Err(error) = self.restore(undo, false).await else { return Ok(()) };
-        let outcome = format!("could not be taken back: {error}");
-        self.journal.set_state(run, &change.planned.id, JournalState::RollingBack, &outcome)?;
-        Err(ChangeError::NotUndone {
-            change: change.name(),
-            cause: None,
-            undo: Box::new(error),
-            remedy: self.remedy(run, &change.planned),
-        })
     }
 }

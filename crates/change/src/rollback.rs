@@ -2,7 +2,7 @@
 
 use crate::error::ChangeError;
 use crate::executor::{Executor, heed_the_client};
-use crate::journal::JournalState;
+use crate::journal::{ChangeRecord, JournalState};
 use crate::options::FaultPoint;
 use crate::recovery::Standing;
 use crate::{create_index, drop_index, lock, set_parameter, set_pooler};
@@ -22,6 +22,9 @@ impl Executor<'_> {
         let Some(undo) = record.undo.clone().filter(|_| record.state.may_be_in_force()) else {
             return Ok(());
         };
+        if matches!(undo, Undo::RestoreFile { .. }) {
+            set_pooler::access(&self.options)?;
+        }
         let title = record.name();
         self.progress(&format!("taking back {title}"));
         if self.client().is_closed() {
@@ -40,18 +43,30 @@ impl Executor<'_> {
         }
         self.journal.set_state(run, change, JournalState::RollingBack, &record.outcome)?;
         self.fault(FaultPoint::BeforeUndo, change)?;
-        if let Err(error) = self.restore(&undo, false).await {
-            let outcome = format!("could not be taken back: {error}");
-            self.journal.set_state(run, change, JournalState::RollingBack, &outcome)?;
-            return Err(ChangeError::NotUndone {
-                change: title,
-                cause: None,
-                undo: Box::new(error),
-                remedy: self.remedy(run, &record.planned),
-            });
-        }
+        let notes = self.restore_recorded(&record, &undo).await?;
         self.fault(FaultPoint::AfterUndo, change)?;
-        Ok(self.journal.set_state(run, change, JournalState::RolledBack, "")?)
+        Ok(self.journal.set_state(run, change, JournalState::RolledBack, &notes.join("; "))?)
+    }
+
+    /// Takes a change back and returns what to know; what can't be taken back is recorded as such.
+    pub(crate) async fn restore_recorded(
+        &mut self,
+        record: &ChangeRecord,
+        undo: &Undo,
+    ) -> Result<Vec<String>, ChangeError> {
+        let error = match self.restore(undo, false).await {
+            Ok(notes) => return Ok(notes),
+            Err(error) => error,
+        };
+        let outcome = format!("could not be taken back: {error}");
+        let (run, id) = (&record.run, &record.planned.id);
+        self.journal.set_state(run, id, JournalState::RollingBack, &outcome)?;
+        Err(ChangeError::NotUndone {
+            change: record.name(),
+            cause: None,
+            undo: Box::new(error),
+            remedy: self.remedy(run, &record.planned),
+        })
     }
 
     /// Takes back all of a run that is in force, the last change first, and records the run as rolled back.
@@ -87,7 +102,12 @@ impl Executor<'_> {
     }
 
     /// Takes back what `undo` describes, once more on a new connection where the old one is lost.
-    pub(crate) async fn restore(&mut self, undo: &Undo, lost: bool) -> Result<(), ChangeError> {
+    /// Returns what to know.
+    pub(crate) async fn restore(
+        &mut self,
+        undo: &Undo,
+        lost: bool,
+    ) -> Result<Vec<String>, ChangeError> {
         if lost || self.client().is_closed() {
             self.reconnect().await?;
         }
@@ -100,14 +120,16 @@ impl Executor<'_> {
         }
     }
 
-    async fn take_back(&self, undo: &Undo) -> Result<(), ChangeError> {
+    async fn take_back(&self, undo: &Undo) -> Result<Vec<String>, ChangeError> {
         let building = self.building(false);
         match undo {
-            Undo::DropIndex { schema, name } => create_index::undo(&building, schema, name).await,
+            Undo::DropIndex { schema, name } => {
+                create_index::undo(&building, schema, name).await.map(|()| Vec::new())
+            }
             Undo::RestoreIndex { schema, name, ddl } => {
                 drop_index::undo(&building, schema, name, ddl).await
             }
-            Undo::Nothing => Ok(()),
+            Undo::Nothing => Ok(Vec::new()),
             Undo::RestoreParameter { name, entry, following, effective } => {
                 set_parameter::undo(
                     building.client,

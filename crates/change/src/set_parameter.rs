@@ -327,7 +327,7 @@ pub(crate) async fn undo(
     entry: Option<&str>,
     following: &[(String, String)],
     effective: &str,
-) -> Result<(), ChangeError> {
+) -> Result<Vec<String>, ChangeError> {
     let now = entries(client, server).await?;
     let present = now.iter().rfind(|found| found.name == name);
     match (entry, present) {
@@ -363,13 +363,16 @@ pub(crate) async fn undo(
         });
     }
     let found = look(client, name).await?;
-    if found.current != effective && !found.pending_restart {
+    if found.pending_restart {
+        return Ok(vec![pending_note(name, &found.current)]);
+    }
+    if found.current != effective {
         return Err(ChangeError::Verification {
             what: format!("restoring {name} to {effective}"),
             found: format!("{} by {}", found.current, found.source),
         });
     }
-    Ok(())
+    Ok(Vec::new())
 }
 
 pub(crate) async fn standing(

@@ -182,7 +182,11 @@ pub(crate) async fn complete(
         pid: running.pid,
     })
     .await?;
-    in_force(access, edit, &rehearsed).await
+    let mut notes = in_force(access, edit, &rehearsed).await?;
+    if matches!(edit, PoolerEdit::Userlist { .. }) {
+        notes.push("no log-in with the new secrets was tried".to_owned());
+    }
+    Ok(notes)
 }
 
 async fn in_force(
@@ -212,7 +216,7 @@ pub(crate) async fn undo(
     path: &Path,
     backup: &Path,
     sha256_of_backup: &str,
-) -> Result<(), ChangeError> {
+) -> Result<Vec<String>, ChangeError> {
     let content = read(backup)?;
     if sha256(&content) != sha256_of_backup {
         return Err(ChangeError::Verification {
@@ -232,7 +236,9 @@ pub(crate) async fn undo(
     })
 }
 
-async fn reload_restored(access: &PoolerAccess) -> Result<(), ChangeError> {
+/// Returns the keys that a restart of PgBouncer since the change has brought into force, and only another
+/// one takes back.
+async fn reload_restored(access: &PoolerAccess) -> Result<Vec<String>, ChangeError> {
     let console = connect(access).await?;
     console.reload().await?;
     let running = snapshot(&console, None).await?;
@@ -244,11 +250,21 @@ async fn reload_restored(access: &PoolerAccess) -> Result<(), ChangeError> {
         pid: running.pid,
     })
     .await?;
-    let wrong = read_back(&console, &rehearsed, &[]).await?;
-    if wrong.is_empty() {
-        return Ok(());
+    let found = console.show_config().await?;
+    let wrong = differences(&rehearsed, &found, &[]);
+    if !wrong.is_empty() {
+        return Err(ChangeError::Verification {
+            what: "PgBouncer's settings".into(),
+            found: list(&wrong),
+        });
     }
-    Err(ChangeError::Verification { what: "PgBouncer's settings".into(), found: list(&wrong) })
+    let waiting =
+        rehearsed.iter().filter(|(_, setting)| !setting.changeable).filter_map(|(key, setting)| {
+            let now = &found.get(key)?.value;
+            (*now != setting.value)
+                .then(|| format!("{key} stays {now} until PgBouncer is restarted"))
+        });
+    Ok(waiting.collect())
 }
 
 async fn connect(access: &PoolerAccess) -> Result<Console, ChangeError> {

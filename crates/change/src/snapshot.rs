@@ -16,10 +16,14 @@ use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 use tokio::process::Command;
 
 /// How long pg_dump waits for its locks, milliseconds.
 const LOCK_WAIT_MS: u32 = 5_000;
+
+/// How often the interrupt flag is looked at.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Directory of a run's backups, readable by its owner only.
 pub fn directory(journal: &Journal, run: &str) -> Result<PathBuf, ChangeError> {
@@ -52,13 +56,15 @@ async fn schema(executor: &Executor<'_>, directory: &Path) -> Result<PathBuf, Ch
     let server_major = executor.server.version_num / 10_000;
     let reason = match find_pg_dump(executor.options.pg_dump.as_deref(), server_major).await {
         None => format!("no pg_dump of version {server_major} or later was found"),
-        Some(program) => match dump(&program, executor.settings()).await {
-            Ok(text) => {
-                write(&path, &text)?;
-                return Ok(path);
+        Some(program) => {
+            match unless_interrupted(executor, dump(&program, executor.settings())).await? {
+                Ok(text) => {
+                    write(&path, &text)?;
+                    return Ok(path);
+                }
+                Err(reason) => reason,
             }
-            Err(reason) => reason,
-        },
+        }
     };
     tracing::info!(reason, "the schema snapshot is written from the catalog");
     let mut text = format!(
@@ -94,6 +100,24 @@ async fn schema(executor: &Executor<'_>, directory: &Path) -> Result<PathBuf, Ch
     }
     write(&path, text.as_bytes())?;
     Ok(path)
+}
+
+/// The interrupt ends pg_dump too, which may take long on a large schema.
+async fn unless_interrupted<T>(
+    executor: &Executor<'_>,
+    work: impl Future<Output = T>,
+) -> Result<T, ChangeError> {
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            result = &mut work => return Ok(result),
+            () = tokio::time::sleep(LOOK) => {
+                if executor.options.interrupt.requested() {
+                    return Err(ChangeError::Interrupt);
+                }
+            }
+        }
+    }
 }
 
 /// The settings in force that are no defaults, and the entries of postgresql.auto.conf where they may be read.

@@ -13,6 +13,7 @@ use pgassay_model::run::RunState;
 use pgassay_testkit::{Postgres, PostgresOptions};
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 use target::{Kind, Target, beside, eventually, open, quick, read_write};
 
 /// Signals a process of the test's own.
@@ -47,6 +48,7 @@ fn victim() {
                 binary: text("VICTIM_BINARY").into(),
             }),
             fault: Some(&stop),
+            lock_timeout: Duration::from_secs(60),
             ..quick()
         };
         let mut executor = open(&journal, &session, options).await;
@@ -174,6 +176,32 @@ async fn killed_while_the_server_goes_on_to_finish_the_index_it_is_in_force_or_u
     }
     executor.rollback_run(&run).await.unwrap();
     assert_eq!(target.picture(), before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_while_an_index_is_dropped_it_is_built_again() {
+    let target = Target::new();
+    let before = target.picture();
+    let (holder, connection) =
+        tokio_postgres::connect(&target.server.dsn(&target.database), tokio_postgres::NoTls)
+            .await
+            .unwrap();
+    tokio::spawn(connection);
+    holder.batch_execute("BEGIN; LOCK TABLE orders IN ROW EXCLUSIVE MODE").await.unwrap();
+    let (child, run) = victim_of(&target, Kind::DropIndex, None);
+    let backends = |condition: &str| {
+        let of_database =
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()";
+        target
+            .value(&format!("{of_database} AND query LIKE 'DROP INDEX%' AND {condition}"))
+            .unwrap()
+    };
+    eventually("the drop", || backends("wait_event_type = 'Lock'") == "1");
+    kill9(child);
+    eventually("the end of the backend", || backends("true") == "0");
+    assert!(target.in_force(Kind::DropIndex, &target.picture()), "it is INVALID");
+    holder.batch_execute("COMMIT").await.unwrap();
+    recover_and_take_back(&target, &run, &before, JournalState::Failed).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -144,7 +144,8 @@ async fn a_key_that_waits_for_a_restart_of_pgbouncer_is_said_to_wait() {
             to: "512".into(),
         }],
     };
-    let applied = executor.apply(&run, &planned("c1", Change::SetPooler { edit })).await.unwrap();
+    let change = planned("c1", Change::SetPooler { edit });
+    let applied = executor.apply(&run, &change).await.unwrap();
     assert!(applied.pending_restart);
     assert!(
         applied.notes[0].contains("listen_backlog is 128, expected 512"),
@@ -153,6 +154,36 @@ async fn a_key_that_waits_for_a_restart_of_pgbouncer_is_said_to_wait() {
     );
     executor.rollback(&run, "c1").await.unwrap();
     assert_eq!(target.picture(), before);
+    assert_eq!(journal.change(&run, "c1").unwrap().outcome, "");
+
+    // Once it was restarted, taking it back waits for a restart as well.
+    executor.apply(&run, &change).await.unwrap();
+    target.pooler.stop();
+    target.pooler.start_again().unwrap();
+    executor.rollback(&run, "c1").await.unwrap();
+    let outcome = journal.change(&run, "c1").unwrap().outcome;
+    assert_eq!(outcome, "listen_backlog stays 512 until PgBouncer is restarted");
+    assert_eq!(target.picture(), before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_of_pgbouncer_is_not_taken_back_without_its_console() {
+    let target = Target::new();
+    let (journal, session) = (target.journal(), target.session().await);
+    let run = {
+        let mut executor = open(&journal, &session, || target.options()).await;
+        let run = journal.start_run(&executor.target(), None).unwrap();
+        executor.apply(&run, &target.planned(Kind::PoolerIni)).await.unwrap();
+        executor.close().await.unwrap();
+        run
+    };
+    let after = target.picture();
+    let options = || ExecutorOptions { pooler: None, ..target.options() };
+    let mut executor = open(&journal, &session, options).await;
+    let error = executor.rollback_run(&run).await.unwrap_err();
+    assert!(error.hint().unwrap().contains("--pgbouncer-ini"), "{error}");
+    assert_eq!(target.picture(), after);
+    assert_eq!(journal.change(&run, "c1").unwrap().state, JournalState::Applied);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
