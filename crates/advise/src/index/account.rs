@@ -91,10 +91,7 @@ impl Account<'_> {
             .filter_map(|(_, position, _)| self.warning(self.asked.get(*position)?, &definition))
             .collect();
         let warning = (!warnings.is_empty()).then(|| warnings.join("; "));
-        let mut reason = format!("{} (estimates of the {source})", reasons.join("; "));
-        if let Some(warning) = &warning {
-            reason.push_str(&format!("; {warning}"));
-        }
+        let reason = format!("{} (estimates of the {source})", reasons.join("; "));
         Some(ProposedIndex {
             ddl: index_ddl(&definition, true),
             definition,

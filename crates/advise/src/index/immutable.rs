@@ -95,6 +95,12 @@ pub(super) fn check(relation: &Relation, expression: &str) -> Result<(), String>
     Ok(())
 }
 
+/// Whether an expression is computed over groups of rows, so that no index of rows has it.
+pub(super) fn is_aggregate(expression: &str) -> bool {
+    functions(expression)
+        .any(|function| matches!(function, "avg" | "count" | "max" | "min" | "sum"))
+}
+
 /// Words before an opening parenthesis.
 fn functions(expression: &str) -> impl Iterator<Item = &str> {
     expression.match_indices('(').filter_map(|(at, _)| {

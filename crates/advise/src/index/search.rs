@@ -6,13 +6,13 @@
 
 use super::statement::Asked;
 use super::writes::{Kept, Writes};
-use super::{MINIMUM_WORTH, cover, name, rule, size};
+use super::{MINIMUM_WORTH, cover, name, rule, size, wanted};
 use pgassay_model::index::{IndexDefinition, RelationName};
 use pgassay_model::interrupt::Interrupt;
 use pgassay_model::snapshot::Snapshot;
 use pgassay_model::units::Bytes;
 use pgassay_model::what_if::{Hypothesis, WhatIf};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 /// Rounds in which a statement's candidates are offered; each leaves out what earlier rounds picked.
@@ -71,10 +71,29 @@ pub(super) struct Search<'a> {
     /// Candidates that a plan used together, and that may be worth something only together: the two sides of a
     /// join, the alternatives of an OR.
     together: BTreeSet<Set>,
+    /// What each candidate of the pool is worth alone.
+    alone: BTreeMap<usize, f64>,
     pub chosen: Set,
     /// Candidates the engine could not answer for, with its words.
     pub refused: Vec<(usize, String)>,
     plans: Vec<Vec<Planned>>,
+    /// Of each statement, the candidates that could serve it.
+    matters: Vec<Set>,
+}
+
+/// Candidates to add together, with the last known worth beyond writers' cost.
+struct Move {
+    added: Set,
+    net: f64,
+    size: u64,
+    /// Whether `net` was computed for the set chosen now.
+    fresh: bool,
+}
+
+impl Move {
+    fn score(&self) -> f64 {
+        self.net / self.size.max(1) as f64
+    }
 }
 
 impl<'a> Search<'a> {
@@ -96,9 +115,11 @@ impl<'a> Search<'a> {
             offered: vec![Set::new(); asked.len()],
             pool: Set::new(),
             together: BTreeSet::new(),
+            alone: BTreeMap::new(),
             chosen: Set::new(),
             refused: Vec::new(),
             plans: vec![Vec::new(); asked.len()],
+            matters: vec![Set::new(); asked.len()],
         }
     }
 
@@ -139,6 +160,14 @@ impl<'a> Search<'a> {
 
     /// Searches.
     pub(super) fn run(&mut self) {
+        for ((asked, offered), matters) in
+            self.asked.iter().zip(&self.offered).zip(&mut self.matters)
+        {
+            let serving = self.candidates.iter().enumerate().filter(|(position, candidate)| {
+                offered.contains(position) || wanted::can_serve(asked, &candidate.definition)
+            });
+            *matters = serving.map(|(position, _)| position).collect();
+        }
         self.preselect();
         self.greedy();
         self.drop_needless();
@@ -168,39 +197,79 @@ impl<'a> Search<'a> {
         }
     }
 
+    /// Adds what is worth most for its size, until nothing is worth adding. Lazily: what a candidate is worth hardly
+    /// ever grows as others are chosen, so only the seemingly best one is asked for again (Minoux's accelerated
+    /// greedy algorithm, 1978).
     fn greedy(&mut self) {
-        let alone = self.pool.iter().map(|candidate| Set::from([*candidate]));
-        let moves: BTreeSet<Set> = alone.chain(self.together.iter().cloned()).collect();
-        loop {
-            let total = self.objective(&self.chosen.clone());
-            let mut best: Option<(f64, Set)> = None;
-            for added in &moves {
-                if self.stop.requested() {
-                    break;
-                }
-                let added: Set = added
-                    .iter()
-                    .copied()
-                    .filter(|one| !self.chosen.contains(one) && !self.is_covered(*one))
-                    .collect();
-                if added.is_empty() || !self.fits(&added, None) {
-                    continue;
-                }
-                let (read, write) = self.gain(&added);
-                let net = read - write;
-                if net <= 0.0 || net < MINIMUM_WORTH * total {
-                    continue;
-                }
-                let score = net / self.size(&added).max(1) as f64;
-                if best.as_ref().is_none_or(|(known, _)| score > *known) {
-                    best = Some((score, added));
-                }
-            }
+        let mut moves = self.moves();
+        self.alone = moves
+            .iter()
+            .filter_map(|known| match known.added.iter().collect::<Vec<_>>().as_slice() {
+                [one] => Some((**one, known.net)),
+                _ => None,
+            })
+            .collect();
+        while !self.stop.requested() {
+            let least = MINIMUM_WORTH * self.objective(&self.chosen.clone());
+            // The first among equals, so that the order of the candidates decides and nothing else.
+            let best = moves
+                .iter()
+                .enumerate()
+                .filter(|(_, known)| {
+                    known.net > 0.0 && known.net >= least && self.fits(&known.added, None)
+                })
+                .rev()
+                .max_by(|a, b| a.1.score().total_cmp(&b.1.score()))
+                .map(|(position, known)| (position, known.fresh));
             match best {
-                Some((_, added)) => self.chosen.extend(added),
+                Some((position, true)) => {
+                    self.chosen.extend(moves.remove(position).added);
+                    for known in &mut moves {
+                        known.fresh = false;
+                    }
+                }
+                Some((position, false)) => {
+                    let stale = moves.remove(position);
+                    if let Some(again) = self.weigh(&stale.added) {
+                        moves.insert(position, again);
+                    }
+                }
+                // Now and then something did grow: once updates have lost HOT, the next index costs them less.
+                None if moves.iter().any(|known| !known.fresh) => {
+                    let stale = std::mem::take(&mut moves);
+                    moves = stale.iter().filter_map(|known| self.weigh(&known.added)).collect();
+                }
                 None => return,
             }
         }
+    }
+
+    /// Every candidate of the pool alone, and those that plans used together, weighed.
+    fn moves(&mut self) -> Vec<Move> {
+        let alone = self.pool.iter().map(|candidate| Set::from([*candidate]));
+        let sets: BTreeSet<Set> = alone.chain(self.together.iter().cloned()).collect();
+        let mut moves = Vec::new();
+        for added in sets {
+            if self.stop.requested() {
+                break;
+            }
+            moves.extend(self.weigh(&added));
+        }
+        moves
+    }
+
+    /// What candidates are worth beside the chosen ones; None when there is nothing left to add.
+    fn weigh(&mut self, added: &Set) -> Option<Move> {
+        let added: Set = added
+            .iter()
+            .copied()
+            .filter(|one| !self.chosen.contains(one) && !self.is_covered(*one))
+            .collect();
+        if added.is_empty() {
+            return None;
+        }
+        let (read, write) = self.gain(&added);
+        Some(Move { net: read - write, size: self.size(&added), added, fresh: true })
     }
 
     /// Drops chosen indexes without which nothing is lost, the least worth first.
@@ -226,27 +295,30 @@ impl<'a> Search<'a> {
     /// Replaces one chosen index by another of the same relation, where that is worth it.
     fn swap(&mut self) -> bool {
         let total = self.objective(&self.chosen.clone());
+        let least = MINIMUM_WORTH * total;
         let mut best: Option<(f64, usize, usize)> = None;
         for out in self.chosen.clone() {
+            let mut without = self.chosen.clone();
+            without.remove(&out);
+            let loss = self.objective(&without) - total;
             for into in self.pool.clone() {
                 if self.stop.requested() {
                     return false;
                 }
+                // Beside others it is hardly ever worth more than alone.
+                let promising = self.alone.get(&into).is_none_or(|alone| alone - loss >= least);
                 let same_relation = self.relation_of(out) == self.relation_of(into);
-                if !same_relation
+                if !promising
+                    || !same_relation
                     || self.chosen.contains(&into)
                     || !self.fits(&Set::from([into]), Some(out))
                 {
                     continue;
                 }
-                let mut set = self.chosen.clone();
-                set.remove(&out);
+                let mut set = without.clone();
                 set.insert(into);
                 let gain = total - self.objective(&set);
-                if gain >= MINIMUM_WORTH * total
-                    && gain > 0.0
-                    && best.is_none_or(|(known, ..)| gain > known)
-                {
+                if gain > 0.0 && gain >= least && best.is_none_or(|(known, ..)| gain > known) {
                     best = Some((gain, out, into));
                 }
             }
@@ -311,15 +383,13 @@ impl<'a> Search<'a> {
         else {
             return (0.0, Set::new());
         };
+        let Some(matters) = self.matters.get(statement) else {
+            return (before.total_cost, Set::new());
+        };
         let mut relevant: Set = set
-            .iter()
+            .intersection(matters)
             .copied()
-            .filter(|candidate| {
-                !self.refused.iter().any(|(refused, _)| refused == candidate)
-                    && self.relation_of(*candidate).is_some_and(|relation| {
-                        asked.shape.relations.iter().any(|mention| mention.name == *relation)
-                    })
-            })
+            .filter(|candidate| !self.refused.iter().any(|(refused, _)| refused == candidate))
             .collect();
         if relevant.is_empty() {
             return (before.total_cost, Set::new());

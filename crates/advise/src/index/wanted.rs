@@ -1,8 +1,9 @@
 //! What a statement asks of an index on one relation: keys for its conditions, joins, order and groups.
 
 use super::candidates::{Found, Mention};
+use super::statement::Asked;
 use super::{cover, immutable, selectivity};
-use pgassay_model::index::IndexKey;
+use pgassay_model::index::{IndexDefinition, IndexKey};
 use pgassay_model::relation::Relation;
 use pgassay_sql::{Operator, Predicate, Subject, ValueKind, quote_identifier};
 
@@ -128,6 +129,9 @@ impl Mention<'_> {
         }
         let mut keys = Vec::new();
         for order in wanted {
+            if immutable::is_aggregate(subject_text(&order.subject)) {
+                return Vec::new();
+            }
             match self.key(&order.subject) {
                 Ok(key) => keys.push(IndexKey {
                     descending: order.descending,
@@ -253,6 +257,31 @@ impl Mention<'_> {
             && !values.is_empty()
             && values.iter().all(|value| !value.is_empty() && !value.starts_with(['%', '_']))
     }
+}
+
+/// Whether a plan of a statement could gain from an index: a key is compared, joined, ordered or grouped by, or the
+/// index holds all that the statement reads of the relation.
+pub(super) fn can_serve(asked: &Asked<'_>, index: &IndexDefinition) -> bool {
+    let shape = &asked.shape;
+    let keyed = |mention: usize, subject: &Subject| {
+        shape.relations.get(mention).is_some_and(|used| used.name == index.relation)
+            && index.keys.iter().any(|key| is_on(key, subject))
+    };
+    let column =
+        |(mention, column): &(usize, String)| keyed(*mention, &Subject::Column(column.clone()));
+    let holds_all = |mention: usize| {
+        shape.columns_read.iter().filter(|(read, _)| *read == mention).all(|(_, column)| {
+            index.include.contains(column)
+                || index.keys.iter().any(|key| key.column.as_ref() == Some(column))
+        })
+    };
+    shape.predicates.iter().any(|predicate| keyed(predicate.relation, &predicate.subject))
+        || shape.joins.iter().any(|join| column(&join.left) || column(&join.right))
+        || shape.order.iter().any(|key| keyed(key.relation, &key.subject))
+        || shape.group.iter().any(column)
+        || shape.relations.iter().enumerate().any(|(mention, used)| {
+            used.name == index.relation && (index.predicate.is_some() || holds_all(mention))
+        })
 }
 
 /// Whether a key is on a subject.
