@@ -110,3 +110,62 @@ fn functions(expression: &str) -> impl Iterator<Item = &str> {
         before.get(begin..).filter(|name| !name.is_empty())
     })
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use pgassay_model::index::RelationName;
+    use pgassay_model::relation::{Column, RelationActivity};
+    use pgassay_model::units::Bytes;
+
+    fn relation() -> Relation {
+        let column = |name: &str, type_name: &str| Column {
+            name: name.into(),
+            type_name: type_name.into(),
+            not_null: true,
+            has_default: false,
+            statistics: None,
+        };
+        Relation {
+            oid: 1,
+            name: RelationName { schema: "public".into(), name: "t".into() },
+            kind: 'r',
+            pages: 100,
+            rows: None,
+            size: Bytes(0),
+            all_visible_pages: 0,
+            columns: vec![
+                column("email", "text"),
+                column("at", "timestamp with time zone"),
+                column("local", "timestamp without time zone"),
+            ],
+            indexes: Vec::new(),
+            foreign_keys: Vec::new(),
+            activity: RelationActivity::default(),
+        }
+    }
+
+    #[test]
+    fn only_what_depends_on_nothing_but_the_row_can_be_indexed() {
+        for expression in
+            ["lower(email)", "left(btrim(email), 3)", "date_trunc('day', local)", "local::date"]
+        {
+            assert_eq!(check(&relation(), expression), Ok(()), "{expression}");
+        }
+        for expression in [
+            "date_trunc('day', at)",
+            "at::date",
+            "email::date",
+            "to_char(local, 'YYYY')",
+            "mine(email)",
+        ] {
+            assert!(check(&relation(), expression).is_err(), "{expression}");
+        }
+    }
+
+    #[test]
+    fn aggregates_are_told_from_functions_of_rows() {
+        assert!(is_aggregate("sum(price * amount)") && !is_aggregate("lower(email)"));
+    }
+}

@@ -123,16 +123,16 @@ fn advise_with(
         interrupt: interrupt.clone(),
     };
     let (asked, skipped) = statement::read(snapshot, workload, engine, &stop);
-    let mut notes: Vec<Vec<String>> = vec![Vec::new(); asked.len()];
+    let mut notes: Vec<Vec<String>> = Vec::new();
     let mut search = search::Search::new(snapshot, &asked, engine, options.budget, stop);
     for (position, statement) in asked.iter().enumerate() {
-        match candidates::candidates(snapshot, statement, options.max_width.max(1)) {
+        notes.push(match candidates::candidates(snapshot, statement, options.max_width.max(1)) {
             Ok(found) => {
-                notes[position] = found.obstacles;
                 search.offer(position, found.definitions);
+                found.obstacles
             }
-            Err(reason) => notes[position].push(reason),
-        }
+            Err(reason) => vec![reason],
+        });
     }
     search.run();
     let engine_name = search.engine_name();

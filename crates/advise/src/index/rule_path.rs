@@ -97,8 +97,12 @@ impl Reading<'_> {
                 && matches!(predicate.operator, Operator::Equal | Operator::In)
         });
         let optional = self.statement.sql.match_indices('$').any(|(at, _)| {
-            let rest =
-                self.statement.sql[at + 1..].trim_start_matches(|c: char| c.is_ascii_digit());
+            let rest = self
+                .statement
+                .sql
+                .get(at + 1..)
+                .unwrap_or_default()
+                .trim_start_matches(|c: char| c.is_ascii_digit());
             rest.trim_start().get(..7).is_some_and(|word| word.eq_ignore_ascii_case("is null"))
         });
         if alternatives.len() < 2 || !usable || optional {

@@ -143,8 +143,11 @@ fn column_of<'r>(relation: &'r Relation, subject: &Subject) -> Option<&'r Column
 /// Whether a column's name stands in an SQL text as a word.
 pub(super) fn names(text: &str, column: &str) -> bool {
     let word = |c: char| c.is_alphanumeric() || c == '_' || c == '$';
-    text.match_indices(column)
-        .any(|(at, _)| !text[..at].ends_with(word) && !text[at + column.len()..].starts_with(word))
+    text.match_indices(column).any(|(at, found)| {
+        let before = text.get(..at).unwrap_or_default();
+        let after = text.get(at + found.len()..).unwrap_or_default();
+        !before.ends_with(word) && !after.starts_with(word)
+    })
 }
 
 /// `eqsel`: the frequency of a most common value, or the rest shared among the other values; the mean over the
@@ -192,11 +195,8 @@ pub(super) fn values(statement: &WorkloadStatement, predicate: &Predicate) -> Ve
 }
 
 fn unquoted(text: &str) -> String {
-    match text
-        .strip_prefix('\'')
-        .and_then(|rest| rest.rfind('\'').map(|end| rest[..end].to_owned()))
-    {
-        Some(inner) => inner.replace("''", "'"),
+    match text.strip_prefix('\'').and_then(|rest| rest.rsplit_once('\'')) {
+        Some((inner, _)) => inner.replace("''", "'"),
         None => text.split("::").next().unwrap_or(text).to_owned(),
     }
 }
@@ -282,7 +282,7 @@ fn direction(sql: &str, column: &str, value: &ValueKind) -> Option<bool> {
         }
         let reversed = format!("{value}{operator}");
         if compact.match_indices(&reversed).any(|(at, text)| {
-            let rest = &compact[at + text.len()..];
+            let rest = compact.get(at + text.len()..).unwrap_or_default();
             rest.starts_with(&column)
                 || rest.split_once('.').is_some_and(|(_, rest)| rest.starts_with(&column))
         }) {
@@ -290,4 +290,100 @@ fn direction(sql: &str, column: &str, value: &ValueKind) -> Option<bool> {
         }
     }
     None
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use pgassay_model::index::RelationName;
+    use pgassay_model::relation::RelationActivity;
+    use pgassay_model::units::Bytes;
+
+    fn relation(statistics: ColumnStatistics) -> Relation {
+        Relation {
+            oid: 1,
+            name: RelationName { schema: "public".into(), name: "t".into() },
+            kind: 'r',
+            pages: 100,
+            rows: Some(10_000.0),
+            size: Bytes(0),
+            all_visible_pages: 0,
+            columns: vec![Column {
+                name: "a".into(),
+                type_name: "integer".into(),
+                not_null: false,
+                has_default: false,
+                statistics: Some(statistics),
+            }],
+            indexes: Vec::new(),
+            foreign_keys: Vec::new(),
+            activity: RelationActivity::default(),
+        }
+    }
+
+    fn share(statistics: ColumnStatistics, condition: &str, value: Option<&str>) -> Share {
+        let relation = relation(statistics);
+        let statement = WorkloadStatement {
+            id: "q".into(),
+            sql: format!("SELECT 1 FROM t WHERE {condition}"),
+            weight: 1.0,
+            writes: false,
+            parameters: value.map(|value| vec![Some(value.to_owned())]).into_iter().collect(),
+            parameter_source: "given".into(),
+            queryid: None,
+        };
+        struct One;
+        impl pgassay_sql::Catalog for One {
+            fn columns(&self, _: Option<&str>, _: &str) -> Option<(RelationName, Vec<String>)> {
+                let name = RelationName { schema: "public".into(), name: "t".into() };
+                Some((name, vec!["a".into()]))
+            }
+        }
+        let shape = pgassay_sql::shape(&statement.sql, &One).unwrap();
+        of(&relation, &statement, shape.predicates.first().unwrap())
+    }
+
+    fn histogram() -> ColumnStatistics {
+        ColumnStatistics {
+            n_distinct: -1.0,
+            histogram: (0..=100).map(|bound| (bound * 100).to_string()).collect(),
+            ..ColumnStatistics::default()
+        }
+    }
+
+    #[test]
+    fn a_common_value_has_its_frequency_and_the_others_share_the_rest() {
+        let statistics = ColumnStatistics {
+            n_distinct: 11.0,
+            most_common: vec![("7".into(), 0.9)],
+            ..ColumnStatistics::default()
+        };
+        assert_eq!(share(statistics.clone(), "a = 7", None).share, 0.9);
+        assert!((share(statistics.clone(), "a = $1", Some("8")).share - 0.01).abs() < 1e-9);
+        assert!((share(statistics, "a <> 7", None).share - 0.1).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_range_keeps_the_side_of_the_histogram_that_it_names() {
+        for (condition, value, expected) in [
+            ("a < $1", "1000", 0.095),
+            ("a > $1", "1000", 0.905),
+            ("$1 > a", "1000", 0.095),
+            ("t.a <= $1", "9000", 0.895),
+        ] {
+            let found = share(histogram(), condition, Some(value));
+            assert!(found.known && (found.share - expected).abs() < 1e-6, "{condition}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn what_no_statistics_tell_is_the_planners_default_and_says_so() {
+        assert_eq!(
+            share(histogram(), "a < 3 + random()", None),
+            Share { share: INEQUALITY, known: false }
+        );
+        let unknown = share(histogram(), "a @> $1", Some("1"));
+        assert_eq!(unknown, Share { share: MATCH, known: false });
+    }
 }
