@@ -141,8 +141,9 @@ fn refusal(
         "57P03" | "57P01" | "57P02" => {
             Attempt::Failed(PostgresError::StartingUp { server, message, sqlstate })
         }
-        // PgBouncer: "unsupported startup parameter: options", from 1.20 also "… in options: …".
-        _ if message.contains("startup parameter") => {
+        // PgBouncer: "unsupported startup parameter: options", from 1.20 also "… in options: …"; other
+        // poolers: feature_not_supported.
+        code if code == "0A000" || message.contains("startup parameter") => {
             Attempt::OptionsRefused(PostgresError::LoginRefused {
                 server,
                 message,

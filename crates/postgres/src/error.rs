@@ -99,6 +99,9 @@ impl PostgresError {
             }
             PostgresError::LoginRefused { sqlstate, .. } => match sqlstate.as_deref() {
                 None | Some("28P01") => "check user and password (PGPASSWORD, ~/.pgpass, or in the DSN)".into(),
+                Some("08P01" | "0A000") => {
+                    "the pooler does not take the DSN's options: leave them out, or add options to ignore_startup_parameters".into()
+                }
                 Some("28000") => "add a line for this user, database and address to pg_hba.conf, or try another sslmode".into(),
                 Some("3D000") => "check the database's name: psql -l lists them".into(),
                 Some("53300") => "no connection slot is free: raise max_connections, end idle sessions, or wait".into(),

@@ -18,7 +18,7 @@ pub(crate) fn observe(backend: &Backend, data_directory: Option<&str>) -> Option
     let physical = value("MemTotal");
     let limit = memory_limit(postmaster).unwrap_or(u64::MAX);
     let memory = physical.min(limit);
-    // The postmaster's working directory is the data directory (manual, section 73.1).
+    // The postmaster works in its data directory (`ChangeToDataDir` in miscinit.c).
     let data_directory = data_directory
         .map(PathBuf::from)
         .or_else(|| fs::read_link(format!("/proc/{postmaster}/cwd")).ok());
@@ -95,14 +95,51 @@ fn rotational(directory: &Path) -> Option<bool> {
     let device = fs::metadata(directory).ok()?.dev();
     let link = format!("/sys/dev/block/{}:{}", major(device), minor(device));
     let block = fs::canonicalize(link).ok()?;
-    [Some(block.as_path()), block.parent()]
+    let flag = [Some(block.as_path()), block.parent()]
         .into_iter()
         .flatten()
-        .find_map(|device| fs::read_to_string(device.join("queue/rotational")).ok())
-        .map(|text| text.trim() == "1")
+        .find_map(|device| fs::read_to_string(device.join("queue/rotational")).ok())?;
+    let processor = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    spins(&flag, &processor)
+}
+
+/// Disks of virtual machines say 1 whatever lies below, since that is their drivers' default: there only 0
+/// tells something.
+fn spins(flag: &str, processor: &str) -> Option<bool> {
+    let virtual_machine = processor
+        .lines()
+        .filter_map(|line| line.strip_prefix("flags"))
+        .any(|flags| flags.split_whitespace().any(|flag| flag == "hypervisor"));
+    match flag.trim() {
+        "0" => Some(false),
+        "1" if !virtual_machine => Some(true),
+        _ => None,
+    }
 }
 
 fn disk_free(directory: &Path) -> Option<Bytes> {
     let stat = statvfs(directory).ok()?;
     Some(Bytes(stat.blocks_available() * stat.fragment_size()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_virtual_disk_that_claims_to_spin_is_not_believed() {
+        let (real, virtual_machine) = ("flags\t\t: fpu sse", "flags\t\t: fpu hypervisor sse");
+        assert_eq!(spins("1\n", real), Some(true));
+        assert_eq!(spins("1\n", virtual_machine), None);
+        assert_eq!(spins("0\n", virtual_machine), Some(false));
+    }
+
+    #[test]
+    fn memory_is_read_in_bytes() {
+        let meminfo =
+            "MemTotal:       24684092 kB\nMemAvailable:   100 kB\nSwapCached: 7 kB\nCached: 5 kB\n";
+        assert_eq!(meminfo_value(meminfo, "MemAvailable"), Some(102_400));
+        assert_eq!(meminfo_value(meminfo, "Cached"), Some(5_120));
+        assert_eq!(meminfo_value(meminfo, "Buffers"), None);
+    }
 }

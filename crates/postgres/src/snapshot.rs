@@ -50,6 +50,7 @@ pub async fn snapshot(session: &Session) -> Result<Snapshot, PostgresError> {
         snapshot: &snapshot,
         unreadable: relations.unreadable,
         locked: &relations.locked,
+        pooled: session.pooled(),
         no_statements: statements.as_ref().err().map(String::as_str),
         guards_unseen: parameters.guards_unseen,
     });

@@ -10,6 +10,8 @@ pub(crate) struct Observed<'a> {
     pub unreadable: usize,
     /// Relations under an ACCESS EXCLUSIVE lock, left out.
     pub locked: &'a [RelationName],
+    /// The session is a pooler's.
+    pub pooled: bool,
     /// Why pg_stat_statements could not be read.
     pub no_statements: Option<&'a str>,
     /// Parameters that guard our own session could not be seen as others have them.
@@ -18,6 +20,7 @@ pub(crate) struct Observed<'a> {
 
 pub(crate) fn list(observed: &Observed<'_>) -> Vec<Unseen> {
     [
+        pooled(observed),
         other_sessions(observed),
         column_statistics(observed),
         locked(observed),
@@ -47,6 +50,15 @@ pub(crate) fn list(observed: &Observed<'_>) -> Vec<Unseen> {
     .into_iter()
     .flatten()
     .collect()
+}
+
+fn pooled(observed: &Observed<'_>) -> Option<Unseen> {
+    observed.pooled.then(|| Unseen {
+        what: "plans with hypothetical indexes".into(),
+        why: "a connection pooler answers, and a hypothetical index would stay in its backend"
+            .into(),
+        remedy: "give the DSN of the server itself, and the pooler's as the application's".into(),
+    })
 }
 
 fn other_sessions(observed: &Observed<'_>) -> Option<Unseen> {

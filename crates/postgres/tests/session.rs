@@ -187,6 +187,12 @@ async fn nothing_leaks_into_the_application_through_a_pooler() {
         assert!(session.pooled());
         let snapshot = pgassay_postgres::snapshot(&session).await.unwrap();
         assert_eq!(snapshot.relations.len(), 1);
+        assert!(snapshot.unseen.iter().any(|unseen| unseen.why.contains("pooler")));
+        let own_options =
+            connect(&format!("{text}?options=-c%20jit%3Doff"), SessionOptions::default()).await;
+        if let Err(refused) = own_options {
+            assert!(refused.hint().contains("ignore_startup_parameters"), "{refused:?}");
+        }
         pgassay_postgres::counters(&session).await.unwrap();
         pgassay_postgres::index_scans(&session).await.unwrap();
         assert_eq!(found_by_the_application(&pooler, &user).await, before);

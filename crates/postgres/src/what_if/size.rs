@@ -121,7 +121,8 @@ fn key_text(key: &IndexKey) -> Option<String> {
 }
 
 /// Deduplication is off with INCLUDE columns and for types whose equal values may differ in their bytes
-/// (manual, section 67.4.3 "Deduplication": numeric, jsonb, float4, float8, container types).
+/// (manual, "B-Tree Indexes", "Deduplication": numeric, jsonb, float4, float8, container types; interval since
+/// its fix of 2023).
 fn deduplicates(snapshot: &Snapshot, index: &IndexDefinition) -> bool {
     let safe = |type_name: &str| {
         let base = type_name.split('(').next().unwrap_or(type_name);
