@@ -140,7 +140,8 @@ impl Ini {
                     let space =
                         if range.start == range.end && before == Some(b'=') { " " } else { "" };
                     raw.splice(range.clone(), format!("{space}{value}").into_bytes());
-                    *range = range.start + space.len()..range.start + space.len() + value.len();
+                    let start = range.start + space.len();
+                    *range = value_range(raw, start, value);
                 }
                 Ok(())
             }
@@ -169,7 +170,7 @@ impl Ini {
         };
         let mut raw = format!("{key} = {value}").into_bytes();
         let from = key.len() + 3;
-        let kind = Kind::Entry { key: key.to_string(), value: from..raw.len() };
+        let kind = Kind::Entry { key: key.to_string(), value: value_range(&raw, from, value) };
         raw.extend_from_slice(&end);
         self.lines.insert(after + 1, Line { raw, kind });
         self.included = std::mem::take(&mut self.included)
@@ -269,6 +270,16 @@ fn parse(
         ini.lines.push(Line { raw: raw.to_vec(), kind });
     }
     Ok(ini)
+}
+
+/// Where a value stands that was written at `start`; an empty one, as reading it would find it, right after
+/// the last character of its line that is no space.
+fn value_range(raw: &[u8], start: usize, value: &str) -> Range<usize> {
+    if value.is_empty() {
+        let end = raw.iter().rposition(|byte| !space(*byte)).map_or(0, |last| last + 1);
+        return end..end;
+    }
+    start..start + value.len()
 }
 
 /// C's isspace.

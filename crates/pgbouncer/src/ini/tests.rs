@@ -132,6 +132,17 @@ fn a_value_that_would_break_the_file_is_refused() {
     assert_eq!(text(&file), TYPICAL);
 }
 
+#[test]
+fn an_empty_value_reads_back_as_it_was_set() {
+    for before in ["[pgbouncer]\n", "[pgbouncer]\na = 1\n", "[pgbouncer]\na=1 \r\n"] {
+        let mut file = ini(before);
+        file.set("a", "").unwrap();
+        assert_eq!(ini(&text(&file)).get("a").as_deref(), Some(""));
+        file.set("a", "2").unwrap();
+        assert_eq!(ini(&text(&file)).get("a").as_deref(), Some("2"));
+    }
+}
+
 fn line() -> impl Strategy<Value = String> {
     prop_oneof![
         Just("[pgbouncer]\n".to_string()),
