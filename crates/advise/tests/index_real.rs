@@ -181,6 +181,33 @@ fn the_greatest_value_is_found_at_the_end_of_an_index() {
 }
 
 #[test]
+fn expressions_prefixes_and_rare_constants_get_indexes_that_the_server_can_build() {
+    let schema = OAUTH.replace("{{users}}", "20000");
+    let lower = "SELECT id FROM users WHERE lower(email) = lower($1)";
+    let prefix = "SELECT id FROM users WHERE username LIKE $1";
+    let rare = "SELECT id FROM users WHERE last_login IS NULL ORDER BY created_at LIMIT 10";
+    let statements = vec![
+        statement("lower", lower, 1.0, &[&["User77@example.org"]]),
+        statement("prefix", prefix, 1.0, &[&["user1999%"]]),
+        statement("rare", rare, 1.0, &[]),
+    ];
+    for hypopg in [true, false] {
+        let advice = ask(&schema, hypopg, statements.clone());
+        let ddl: Vec<&str> = advice.indexes.iter().map(|index| index.ddl.as_str()).collect();
+        let has = |text: &str| ddl.iter().any(|ddl| ddl.contains(text));
+        assert!(has("((lower(email)))") || has("(lower(email))"), "{advice:#?}");
+        assert!(has("(username text_pattern_ops)"), "{advice:#?}");
+        assert!(has("(created_at)") || has("(last_login, created_at)"), "{advice:#?}");
+        let server = shared();
+        let database = fresh_database(server);
+        server.execute(&database, &schema).unwrap();
+        for ddl in ddl {
+            server.execute(&database, &ddl.replace(" CONCURRENTLY", "")).unwrap();
+        }
+    }
+}
+
+#[test]
 fn a_bet_on_where_matches_lie_is_proposed_and_called_one() {
     let schema = REGRESSION.replace("{{articles}}", "20000");
     let statements = vec![
