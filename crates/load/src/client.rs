@@ -30,6 +30,8 @@ pub(crate) struct Shared {
     pub(crate) connect: Connect,
     pub(crate) warmup: Duration,
     pub(crate) duration: Duration,
+    /// How long after the window requests of the schedule are still taken up.
+    pub(crate) drain: Duration,
     pub(crate) statement_timeout: Option<Duration>,
     pub(crate) seed: u64,
     pub(crate) gate: Gate,
@@ -199,8 +201,11 @@ impl Client<'_> {
                 begun: now,
             });
         };
-        let arrival = arrivals.take(&self.shared.requests)?;
         let taken = origin.elapsed();
+        if taken >= self.shared.end() + self.shared.drain {
+            return None;
+        }
+        let arrival = arrivals.take(&self.shared.requests)?;
         let mut begun = taken;
         while begun < arrival.at {
             std::thread::sleep((arrival.at - begun).min(POLL));

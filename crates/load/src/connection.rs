@@ -27,7 +27,7 @@ const CANCEL: Duration = Duration::from_millis(300);
 pub(crate) struct Opening {
     /// Resolving the name and opening the socket.
     pub(crate) connect: Duration,
-    /// From the request for TLS to the end of its handshake.
+    /// From the request for TLS to the end of its handshake, or to the answer that there is none.
     pub(crate) tls: Duration,
     /// From the start-up message to the first ReadyForQuery.
     pub(crate) auth: Duration,

@@ -20,8 +20,9 @@ use std::time::{Duration, Instant};
 
 /// How often the driver looks at the interrupt flag and reports progress.
 const TICK: Duration = Duration::from_millis(50);
-/// How long requests that the window left open may take, without a statement timeout.
-const DRAIN: Duration = Duration::from_secs(10);
+/// How long a backlog is worked off after the window, and then how long what is in flight may take; less
+/// where a statement timeout is less.
+const DRAIN: Duration = Duration::from_secs(5);
 /// How long clients that were told to give up may take to do so; a client inside connect(2) may take longer,
 /// and is left to end by itself.
 const FAREWELL: Duration = Duration::from_millis(700);
@@ -61,6 +62,7 @@ pub fn drive(
         connect: options.connect,
         warmup: options.warmup,
         duration: options.duration,
+        drain: options.statement_timeout.unwrap_or(DRAIN).min(DRAIN),
         statement_timeout: options.statement_timeout,
         seed: options.seed,
         gate: Gate::new(),
@@ -153,7 +155,9 @@ impl<'a> Driver<'a> {
         let origin = Instant::now();
         self.shared.gate.open(origin);
         let end = self.shared.end();
-        let drained = end + self.options.statement_timeout.unwrap_or(DRAIN).max(TICK);
+        // A client notices that a request took too long with the delay of a poll.
+        let last_answer = self.options.statement_timeout.unwrap_or(DRAIN) + POLL * 2;
+        let drained = end + self.shared.drain + last_answer;
         let mut abandoned: Option<Instant> = None;
         // In an open loop all may be done before the window ends, which it does with the last border.
         while self.finished < self.options.mode.clients() || self.next_border().is_some() {

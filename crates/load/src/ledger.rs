@@ -11,7 +11,7 @@ pub struct ClientParts {
     pub per_request: bool,
     /// Resolving the name and opening the socket.
     pub connect_ms: f64,
-    /// From the request for TLS to the end of its handshake.
+    /// From the request for TLS to the end of its handshake, or to the server's answer that it has none.
     pub tls_ms: f64,
     /// From the start-up message to the first ReadyForQuery; through PgBouncer with its wait for a server
     /// during log-in.
@@ -201,6 +201,11 @@ fn sources(
     } else {
         "nothing per request: connections were opened before the window"
     };
+    let tls = if client.per_request && client.tls_ms > 0.0 {
+        format!("{opened} (asking for TLS, and its handshake where the server has it)")
+    } else {
+        opened.to_owned()
+    };
     let mut pool_wait = Vec::new();
     if client.wait_ms.is_some() {
         pool_wait.push("measured by the client from the intended start to a free connection");
@@ -210,7 +215,7 @@ fn sources(
     }
     let words = [
         ("connect", opened.to_owned()),
-        ("tls", opened.to_owned()),
+        ("tls", tls),
         ("auth", opened.to_owned()),
         ("pool_wait", pool_wait.join(", and ")),
         ("parse_plan", server.parse_plan_source.clone()),

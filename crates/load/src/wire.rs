@@ -333,7 +333,7 @@ pub(crate) fn server_error(body: &backend::ErrorResponseBody) -> ServerError {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
     use super::*;
     use proptest::prelude::*;
     use std::thread;
