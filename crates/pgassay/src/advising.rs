@@ -10,83 +10,101 @@ use pgassay_model::workload::{self, Workload, WorkloadStatement};
 
 /// Proposes indexes for a workload or one statement; nothing is applied.
 pub async fn advise(context: &Context<'_>, arguments: &cli::Advise) -> Result<Answer, Failure> {
-        let target = context.target(&arguments.dsn)?;
-        let session = target.observe().await?;
-        let snapshot = target.snapshot(&session).await?;
-        let workload = match &arguments.sql {
-            Some(sql) => {
-                let mut workload = single(sql)?;
-                pgassay_workload::fill_parameters(&mut workload, &session, &snapshot, 42)
-                    .await
-                    .map_err(|error| Failure::input(chain(&error), "write the statement with its values"))?;
-                workload
-            }
-            None => context.workload(arguments.workload.as_ref(), &session, &snapshot).await?,
-        };
-        let runtime = tokio::runtime::Handle::current();
-        let interrupt = context.interrupt.clone();
-        let budgets: Vec<Option<Bytes>> = if arguments.budget.is_empty() {
-            vec![None]
-        } else {
-            arguments.budget.iter().copied().map(Some).collect()
-        };
-        let (max_width, time_limit) = (arguments.max_width, arguments.time_limit);
-        let advices = tokio::task::spawn_blocking(move || {
-            let mut what_if = pgassay_postgres::what_if(runtime, session, &snapshot);
-            budgets
-                .into_iter()
-                .map(|budget| {
-                    let options = pgassay_advise::index::IndexOptions { budget, max_width, time_limit, seed: 42 };
-                    let began = std::time::Instant::now();
-                    let advice =
-                        pgassay_advise::index::advise(&snapshot, &workload, what_if.as_mut(), &options, &interrupt);
-                    (budget, began.elapsed().as_secs_f64(), advice)
-                })
-                .collect::<Vec<_>>()
-        })
-        .await
-        .map_err(|error| Failure::new(Exit::Unreachable, format!("advising stopped: {error}"), "report this with the workload"))?;
-        let mut text = String::new();
-        let mut documents = Vec::new();
-        for (budget, elapsed_s, advice) in &advices {
+    let target = context.target(&arguments.dsn)?;
+    let session = target.observe().await?;
+    let snapshot = target.snapshot(&session).await?;
+    let workload = match &arguments.sql {
+        Some(sql) => {
+            let mut workload = single(sql)?;
+            pgassay_workload::fill_parameters(&mut workload, &session, &snapshot, 42)
+                .await
+                .map_err(|error| {
+                    Failure::input(chain(&error), "write the statement with its values")
+                })?;
+            workload
+        }
+        None => context.workload(arguments.workload.as_ref(), &session, &snapshot).await?,
+    };
+    let runtime = tokio::runtime::Handle::current();
+    let interrupt = context.interrupt.clone();
+    let budgets: Vec<Option<Bytes>> = if arguments.budget.is_empty() {
+        vec![None]
+    } else {
+        arguments.budget.iter().copied().map(Some).collect()
+    };
+    let (max_width, time_limit) = (arguments.max_width, arguments.time_limit);
+    let advices = tokio::task::spawn_blocking(move || {
+        let mut what_if = pgassay_postgres::what_if(runtime, session, &snapshot);
+        budgets
+            .into_iter()
+            .map(|budget| {
+                let options =
+                    pgassay_advise::index::IndexOptions { budget, max_width, time_limit, seed: 42 };
+                let began = std::time::Instant::now();
+                let advice = pgassay_advise::index::advise(
+                    &snapshot,
+                    &workload,
+                    what_if.as_mut(),
+                    &options,
+                    &interrupt,
+                );
+                (budget, began.elapsed().as_secs_f64(), advice)
+            })
+            .collect::<Vec<_>>()
+    })
+    .await
+    .map_err(|error| {
+        Failure::new(
+            Exit::Unreachable,
+            format!("advising stopped: {error}"),
+            "report this with the workload",
+        )
+    })?;
+    let mut text = String::new();
+    let mut documents = Vec::new();
+    for (budget, elapsed_s, advice) in &advices {
+        if !arguments.ddl {
+            text.push_str(&format!(
+                "engine {}, {} what-if calls; workload cost {:.1} → {:.1} (estimates of the {})\n",
+                advice.engine,
+                advice.what_if_calls,
+                advice.cost_before,
+                advice.cost_after,
+                if advice.engine == "rule" { "rule from statistics" } else { "planner" },
+            ));
+        }
+        for index in &advice.indexes {
+            text.push_str(&format!("{};\n", index.ddl));
             if !arguments.ddl {
                 text.push_str(&format!(
-                    "engine {}, {} what-if calls; workload cost {:.1} → {:.1} (estimates of the {})\n",
-                    advice.engine, advice.what_if_calls, advice.cost_before, advice.cost_after,
-                    if advice.engine == "rule" { "rule from statistics" } else { "planner" },
+                    "  -- about {}, saves {:.1} % of the workload's cost; for {}\n",
+                    index.size,
+                    index.benefit * 100.0,
+                    index.statements.join(", ")
                 ));
             }
-            for index in &advice.indexes {
-                text.push_str(&format!("{};\n", index.ddl));
-                if !arguments.ddl {
-                    text.push_str(&format!(
-                        "  -- about {}, saves {:.1} % of the workload's cost; for {}\n",
-                        index.size, index.benefit * 100.0, index.statements.join(", ")
-                    ));
-                }
-            }
-            if !arguments.ddl {
-                for rejected in &advice.rejected {
-                    text.push_str(&format!("not proposed: {} ({})\n", rejected.what, rejected.why));
-                }
-            }
-            documents.push(advice_document(*budget, *elapsed_s, advice));
         }
-        let document = match documents.len() {
-            1 => documents.remove(0),
-            _ => serde_json::json!({
-                "schema": "pgassay/advice/1",
-                "generated_at": Timestamp::now().to_string(),
-                "advices": documents,
-            }),
-        };
-        Ok(Answer { text, json: document.to_string(), yes: true })
+        if !arguments.ddl {
+            for rejected in &advice.rejected {
+                text.push_str(&format!("not proposed: {} ({})\n", rejected.what, rejected.why));
+            }
+        }
+        documents.push(advice_document(*budget, *elapsed_s, advice));
     }
+    let document = match documents.len() {
+        1 => documents.remove(0),
+        _ => serde_json::json!({
+            "schema": "pgassay/advice/1",
+            "generated_at": Timestamp::now().to_string(),
+            "advices": documents,
+        }),
+    };
+    Ok(Answer { text, json: document.to_string(), yes: true })
+}
 
 fn single(sql: &str) -> Result<Workload, Failure> {
-    pgassay_sql::single_statement(sql).map_err(|error| {
-        Failure::input(chain(&error), "give exactly one SQL statement")
-    })?;
+    pgassay_sql::single_statement(sql)
+        .map_err(|error| Failure::input(chain(&error), "give exactly one SQL statement"))?;
     Ok(Workload {
         schema: workload::SCHEMA.to_owned(),
         generated_at: Timestamp::now(),
@@ -143,4 +161,3 @@ fn advice_document(
         "frontier": [],
     })
 }
-

@@ -67,7 +67,8 @@ impl<'a> Changing<'a> {
         let executor = access.executor(target).await?;
         executor.check_target(&plan.target).map_err(change_failure)?;
         refuse_unfinished(&access.journal, &executor)?;
-        let run = access.journal.start_run(&executor.target(), Some(plan)).map_err(journal_failure)?;
+        let run =
+            access.journal.start_run(&executor.target(), Some(plan)).map_err(journal_failure)?;
         Ok(Changing { access, executor, run })
     }
 
@@ -144,13 +145,16 @@ impl<'a> Changing<'a> {
                 }
                 let hint = match failure.hint.as_str() {
                     "" => format!("everything that run {} had changed was undone", self.run),
-                    hint => format!("{hint}; everything that run {} had changed was undone", self.run),
+                    hint => {
+                        format!("{hint}; everything that run {} had changed was undone", self.run)
+                    }
                 };
                 Failure { hint, exit, ..failure }
             }
             Err(error) => {
                 let mut worse = change_failure(error);
-                worse.message = format!("{}; and undoing run {}: {}", failure.message, self.run, worse.message);
+                worse.message =
+                    format!("{}; and undoing run {}: {}", failure.message, self.run, worse.message);
                 worse.exit = Exit::NotUndone;
                 worse
             }
@@ -183,7 +187,9 @@ impl<'a> Changing<'a> {
             let outcomes = plan
                 .changes
                 .iter()
-                .map(|change| outcome(change, ChangeState::Skipped, "dry run: it could be applied", None))
+                .map(|change| {
+                    outcome(change, ChangeState::Skipped, "dry run: it could be applied", None)
+                })
                 .collect();
             return Ok(document(target, plan, String::new(), RunState::Finished, outcomes));
         }
@@ -206,13 +212,15 @@ impl<'a> Changing<'a> {
                 }
                 // Preflight let it pass: the target changed meanwhile.
                 Ok(Tried::Refused(reason)) => {
-                    let failure = Failure::new(Exit::Undone, format!("{}: {reason}", change.id), "");
+                    let failure =
+                        Failure::new(Exit::Undone, format!("{}: {reason}", change.id), "");
                     return Err(changing.abandon(failure).await);
                 }
                 Err(failure) => return Err(changing.abandon(failure).await),
             }
         }
-        let mut run = document(target, plan, changing.run().to_owned(), RunState::Finished, outcomes);
+        let mut run =
+            document(target, plan, changing.run().to_owned(), RunState::Finished, outcomes);
         run.backups = changing.backups();
         run.rollback = crate::outcome::rollback_commands(&run.run, target, &run.changes);
         changing.finish(&run).await?;
@@ -220,7 +228,12 @@ impl<'a> Changing<'a> {
     }
 }
 
-fn outcome(change: &PlannedChange, state: ChangeState, reason: &str, elapsed_s: Option<f64>) -> ChangeOutcome {
+fn outcome(
+    change: &PlannedChange,
+    state: ChangeState,
+    reason: &str,
+    elapsed_s: Option<f64>,
+) -> ChangeOutcome {
     ChangeOutcome {
         id: change.id.clone(),
         kind: change.change.kind().to_owned(),
@@ -236,12 +249,20 @@ fn outcome(change: &PlannedChange, state: ChangeState, reason: &str, elapsed_s: 
 }
 
 /// The document of a run that was not measured.
-fn document(target: &Target, plan: &Plan, run: String, state: RunState, changes: Vec<ChangeOutcome>) -> Run {
+fn document(
+    target: &Target,
+    plan: &Plan,
+    run: String,
+    state: RunState,
+    changes: Vec<ChangeOutcome>,
+) -> Run {
     let applied = changes.iter().filter(|change| change.state == ChangeState::Applied).count();
     let reasons: Vec<String> = plan
         .changes
         .iter()
-        .flat_map(|change| change.risk.reasons.iter().map(|reason| format!("{}: {reason}", change.id)))
+        .flat_map(|change| {
+            change.risk.reasons.iter().map(|reason| format!("{}: {reason}", change.id))
+        })
         .collect();
     Run {
         schema: run::SCHEMA.to_owned(),
@@ -250,14 +271,21 @@ fn document(target: &Target, plan: &Plan, run: String, state: RunState, changes:
         state,
         target: target.server.to_string(),
         server_version: String::new(),
-        headline: format!("{applied} changes applied, none of them measured: no improvement is claimed"),
+        headline: format!(
+            "{applied} changes applied, none of them measured: no improvement is claimed"
+        ),
         before: None,
         after: None,
         comparison: Vec::new(),
         changes,
         targets: Vec::new(),
         risk: Risk {
-            level: plan.changes.iter().map(|change| change.risk.level).max().unwrap_or(RiskLevel::Low),
+            level: plan
+                .changes
+                .iter()
+                .map(|change| change.risk.level)
+                .max()
+                .unwrap_or(RiskLevel::Low),
             reasons,
         },
         checks: Vec::new(),
@@ -325,7 +353,9 @@ pub fn load_run(state: &Path, run: &str) -> Result<Run, Failure> {
             .map_err(journal_failure)?
             .first()
             .map(|record| record.run.clone())
-            .ok_or_else(|| Failure::input("the journal has no run", "`pgassay optimize` or `apply` makes one"))?,
+            .ok_or_else(|| {
+                Failure::input("the journal has no run", "`pgassay optimize` or `apply` makes one")
+            })?,
         named => named.to_owned(),
     };
     journal.load_document(&run).map_err(journal_failure)?.ok_or_else(|| {
@@ -338,11 +368,17 @@ pub fn load_run(state: &Path, run: &str) -> Result<Run, Failure> {
 
 /// Stores the document of a run anew, as after measuring again.
 pub fn store(state: &Path, run: &Run) -> Result<(), Failure> {
-    Journal::open(state).and_then(|journal| journal.save_document(&run.run, run)).map_err(journal_failure)
+    Journal::open(state)
+        .and_then(|journal| journal.save_document(&run.run, run))
+        .map_err(journal_failure)
 }
 
 /// Takes back a run, or one of its changes; returns what to tell, and the history.
-pub async fn rollback(target: &Target, run: &str, change: Option<&str>) -> Result<(String, History), Failure> {
+pub async fn rollback(
+    target: &Target,
+    run: &str,
+    change: Option<&str>,
+) -> Result<(String, History), Failure> {
     let access = Access::open(target).await?;
     let mut executor = access.executor(target).await?;
     let run = match run {
@@ -374,12 +410,17 @@ fn note_in_document(journal: &Journal, run: &str, change: Option<&str>) -> Resul
     for outcome in &mut document.changes {
         if change.is_none_or(|id| outcome.id == id) && crate::commands::in_force(outcome.state) {
             outcome.state = ChangeState::RolledBack;
-            outcome.reason = format!("taken back on demand at {now:.0}; before that: {}", outcome.reason);
+            outcome.reason =
+                format!("taken back on demand at {now:.0}; before that: {}", outcome.reason);
         }
     }
     document.notes.push(match change {
-        Some(id) => format!("{id} was taken back on demand at {now:.0}; what was measured after is with it"),
-        None => format!("the whole run was taken back on demand at {now:.0}; what was measured after is with it"),
+        Some(id) => {
+            format!("{id} was taken back on demand at {now:.0}; what was measured after is with it")
+        }
+        None => format!(
+            "the whole run was taken back on demand at {now:.0}; what was measured after is with it"
+        ),
     });
     if !document.changes.iter().any(|outcome| crate::commands::in_force(outcome.state)) {
         document.state = RunState::RolledBack;
@@ -411,7 +452,8 @@ fn newest_to_undo(journal: &Journal, executor: &Executor<'_>) -> Result<String, 
 
 /// All runs, or those on one target.
 pub fn history(state: &Path, only: Option<&str>) -> Result<History, Failure> {
-    let mut history = Journal::open(state).and_then(|journal| journal.history()).map_err(journal_failure)?;
+    let mut history =
+        Journal::open(state).and_then(|journal| journal.history()).map_err(journal_failure)?;
     if let Some(target) = only {
         history.runs.retain(|run| run.target == target);
     }

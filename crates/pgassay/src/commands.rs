@@ -8,7 +8,7 @@ use crate::measure::{self, Options};
 use crate::optimize::{self, Request};
 use crate::progress::Progress;
 use crate::target::Target;
-use crate::{Answer, advising, demo, outcome, planning};
+use crate::{Answer, advising, bench, demo, outcome, planning};
 use jiff::Timestamp;
 use pgassay_judge::{Design, Margins};
 use pgassay_load::LoadMode;
@@ -18,8 +18,7 @@ use pgassay_model::measurement::{Connect, Measurement};
 use pgassay_model::plan::Plan;
 use pgassay_model::run::{ChangeState, Run};
 use pgassay_model::snapshot::Snapshot;
-use pgassay_model::units::Bytes;
-use pgassay_model::workload::{self, Workload, WorkloadStatement};
+use pgassay_model::workload::Workload;
 use pgassay_postgres::Session;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -31,7 +30,12 @@ const DEFAULT_DURATION: Duration = Duration::from_secs(30);
 const DEFAULT_CLIENTS: u32 = 8;
 
 /// Runs the command of `cli`.
-pub async fn run(cli: &Cli, interrupt: &Interrupt, progress: &Progress, color: bool) -> Result<Answer, Failure> {
+pub async fn run(
+    cli: &Cli,
+    interrupt: &Interrupt,
+    progress: &Progress,
+    color: bool,
+) -> Result<Answer, Failure> {
     let context = Context { common: &cli.common, interrupt, progress, color };
     match &cli.command {
         Command::Demo(arguments) => context.demo(arguments).await,
@@ -94,10 +98,17 @@ impl Context<'_> {
             .map_err(|error| Failure::input(chain(&error), "choose another --output"))?;
         let mut text = format!(
             "{} statements from {} written to {}; {} skipped\n",
-            workload.statements.len(), workload.source, arguments.output.display(), workload.skipped.len()
+            workload.statements.len(),
+            workload.source,
+            arguments.output.display(),
+            workload.skipped.len()
         );
         for skipped in &workload.skipped {
-            text.push_str(&format!("skipped: {} ({})\n", one_line(&skipped.statement), skipped.reason));
+            text.push_str(&format!(
+                "skipped: {} ({})\n",
+                one_line(&skipped.statement),
+                skipped.reason
+            ));
         }
         Ok(Answer { text, json: to_json(&workload)?, yes: true })
     }
@@ -119,11 +130,13 @@ impl Context<'_> {
         let options = self.drive_options(&arguments.drive, &snapshot);
         self.progress.step("measuring");
         let measurement =
-            measure::measure(&target, Some(&session), console.as_ref(), &workload, &options).await?;
+            measure::measure(&target, Some(&session), console.as_ref(), &workload, &options)
+                .await?;
         if let Some(file) = &arguments.output {
             write_file(file, &to_json(&measurement)?)?;
         }
-        let text = with_skipped(pgassay_report::measurement_terminal(&measurement, self.color), &workload);
+        let text =
+            with_skipped(pgassay_report::measurement_terminal(&measurement, self.color), &workload);
         Ok(Answer { text, json: to_json(&measurement)?, yes: true })
     }
 
@@ -163,11 +176,12 @@ impl Context<'_> {
                 Failure::input(chain(&error), "a workload is a file from `pgassay capture` or a directory of .sql files with one statement each")
             })?,
         };
-        pgassay_workload::fill_parameters(&mut workload, session, snapshot, 42)
-            .await
-            .map_err(|error| Failure::input(chain(&error), "give values with `-- params: [...]` lines"))?;
+        pgassay_workload::fill_parameters(&mut workload, session, snapshot, 42).await.map_err(
+            |error| Failure::input(chain(&error), "give values with `-- params: [...]` lines"),
+        )?;
         if workload.statements.is_empty() {
-            let reasons: Vec<String> = workload.skipped.iter().map(|skipped| skipped.reason.clone()).collect();
+            let reasons: Vec<String> =
+                workload.skipped.iter().map(|skipped| skipped.reason.clone()).collect();
             return Err(Failure::input(
                 format!("the workload holds no usable statement: {}", reasons.join("; ")),
                 "see the reasons; values can be given with `-- params: [...]` lines",
@@ -183,8 +197,15 @@ impl Context<'_> {
         let workload = self.workload(arguments.workload.as_ref(), &session, &snapshot).await?;
         let measurement: Option<Measurement> =
             arguments.measurement.as_deref().map(read_json).transpose()?;
-        let mut plan =
-            planning::plan(&target, &snapshot, &workload, measurement.as_ref(), None, arguments.budget).await?;
+        let mut plan = planning::plan(
+            &target,
+            &snapshot,
+            &workload,
+            measurement.as_ref(),
+            None,
+            arguments.budget,
+        )
+        .await?;
         plan.workload = Some(workload.clone());
         plan.measurement = measurement;
         let json = to_json(&plan)?;
@@ -204,7 +225,11 @@ impl Context<'_> {
                         format!("the plan has no change {id}"),
                         format!(
                             "it has {}",
-                            plan.changes.iter().map(|change| change.id.clone()).collect::<Vec<_>>().join(", ")
+                            plan.changes
+                                .iter()
+                                .map(|change| change.id.clone())
+                                .collect::<Vec<_>>()
+                                .join(", ")
                         ),
                     ));
                 }
@@ -246,25 +271,34 @@ impl Context<'_> {
             (path, _) => self.workload(path.as_ref(), &session, &snapshot).await?,
         };
         self.may_write(&workload)?;
-        let duration = arguments.drive.duration.unwrap_or(Duration::from_secs_f64(before.duration_s.max(1.0)));
+        let duration =
+            arguments.drive.duration.unwrap_or(Duration::from_secs_f64(before.duration_s.max(1.0)));
         let options = Options {
             connect: before.mode.connect,
             mode: match (drive_mode(&arguments.drive), before.mode.rate, before.mode.clients) {
                 (Some(mode), ..) => mode,
-                (None, Some(rate), clients) => LoadMode::Open { rate, clients: clients.unwrap_or(optimize::OPEN_LOOP_CLIENTS) },
-                (None, None, clients) => LoadMode::Closed { clients: clients.unwrap_or(DEFAULT_CLIENTS) },
+                (None, Some(rate), clients) => {
+                    LoadMode::Open { rate, clients: clients.unwrap_or(bench::OPEN_LOOP_CLIENTS) }
+                }
+                (None, None, clients) => {
+                    LoadMode::Closed { clients: clients.unwrap_or(DEFAULT_CLIENTS) }
+                }
             },
             duration,
             block: measure::block_length(duration),
             ..self.drive_options(&arguments.drive, &snapshot)
         };
         self.progress.step("measuring again");
-        let after = measure::measure(&target, Some(&session), console.as_ref(), &workload, &options).await?;
+        let after =
+            measure::measure(&target, Some(&session), console.as_ref(), &workload, &options)
+                .await?;
         let goal = Goal::parse(&arguments.target, &arguments.gain)?;
         let run = outcome::verified(&session, console.as_ref(), run, before, after, &goal).await?;
         changing::store(&target.state, &run)?;
-        let yes = !run.comparison.iter().any(|entry| entry.metric == "latency_mean_ms" && entry.verdict == Verdict::Regressed)
-            && run.targets.iter().all(|target| target.met);
+        let yes =
+            !run.comparison.iter().any(|entry| {
+                entry.metric == "latency_mean_ms" && entry.verdict == Verdict::Regressed
+            }) && run.targets.iter().all(|target| target.met);
         Ok(self.run_answer(&run, None, yes))
     }
 
@@ -273,7 +307,11 @@ impl Context<'_> {
         let after: Measurement = read_json(&arguments.after)?;
         let margins = Margins::default();
         let comparison = pgassay_judge::compare_measurements(
-            &before, &after, Design::BeforeAfter, &margins, optimize::CONFIDENCE,
+            &before,
+            &after,
+            Design::BeforeAfter,
+            &margins,
+            bench::CONFIDENCE,
         );
         let (verdict, reason) = pgassay_judge::overall(&comparison, &margins);
         let text = format!(
@@ -309,7 +347,8 @@ impl Context<'_> {
             budget: arguments.budget,
         };
         let run = optimize::optimize(&target, &snapshot, &workload, &request).await?;
-        let out = arguments.out.clone().unwrap_or_else(|| PathBuf::from(format!("pgassay-{}", run.run)));
+        let out =
+            arguments.out.clone().unwrap_or_else(|| PathBuf::from(format!("pgassay-{}", run.run)));
         demo::write_report(&run, &out)?;
         let met = run.targets.iter().all(|target| target.met);
         Ok(self.run_answer(&run, Some(&out), met))
@@ -350,13 +389,21 @@ impl Context<'_> {
             None => Ok(Answer { text, json, yes: true }),
             Some(file) => {
                 write_file(file, &text)?;
-                Ok(Answer { text: format!("Report written to {}", file.display()), json, yes: true })
+                Ok(Answer {
+                    text: format!("Report written to {}", file.display()),
+                    json,
+                    yes: true,
+                })
             }
         }
     }
 }
 
-async fn capture(session: &Session, snapshot: &Snapshot, limit: usize) -> Result<Workload, Failure> {
+async fn capture(
+    session: &Session,
+    snapshot: &Snapshot,
+    limit: usize,
+) -> Result<Workload, Failure> {
     if snapshot.statements.is_none() {
         return Err(Failure::new(
             Exit::Missing,
@@ -364,10 +411,11 @@ async fn capture(session: &Session, snapshot: &Snapshot, limit: usize) -> Result
             "add it to shared_preload_libraries, restart, run CREATE EXTENSION pg_stat_statements, and GRANT pg_read_all_stats to this role; or pass a workload directory",
         ));
     }
-    let options = pgassay_workload::CaptureOptions { limit, ..pgassay_workload::CaptureOptions::default() };
-    pgassay_workload::capture_statements(session, snapshot, &options)
-        .await
-        .map_err(|error| Failure::new(Exit::Missing, chain(&error), "pass a workload directory instead"))
+    let options =
+        pgassay_workload::CaptureOptions { limit, ..pgassay_workload::CaptureOptions::default() };
+    pgassay_workload::capture_statements(session, snapshot, &options).await.map_err(|error| {
+        Failure::new(Exit::Missing, chain(&error), "pass a workload directory instead")
+    })
 }
 
 fn with_skipped(mut text: String, workload: &Workload) -> String {
@@ -393,21 +441,23 @@ fn connect(argument: ConnectArg) -> Connect {
 fn drive_mode(drive: &cli::Drive) -> Option<LoadMode> {
     match (drive.clients, drive.rate) {
         (Some(clients), _) => Some(LoadMode::Closed { clients }),
-        (None, Some(rate)) => Some(LoadMode::Open { rate, clients: optimize::OPEN_LOOP_CLIENTS }),
+        (None, Some(rate)) => Some(LoadMode::Open { rate, clients: bench::OPEN_LOOP_CLIENTS }),
         (None, None) => None,
     }
 }
 
 /// A document as pretty JSON.
 pub fn to_json<T: Serialize>(document: &T) -> Result<String, Failure> {
-    serde_json::to_string_pretty(document)
-        .map_err(|error| Failure::input(format!("cannot write the document: {error}"), "report this"))
+    serde_json::to_string_pretty(document).map_err(|error| {
+        Failure::input(format!("cannot write the document: {error}"), "report this")
+    })
 }
 
 fn read_json<T: DeserializeOwned>(path: impl AsRef<Path>) -> Result<T, Failure> {
     let path = path.as_ref();
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Failure::input(format!("cannot read {}: {error}", path.display()), "check the path"))?;
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Failure::input(format!("cannot read {}: {error}", path.display()), "check the path")
+    })?;
     serde_json::from_str(&text).map_err(|error| {
         Failure::input(
             format!("{} is not a document of the expected kind: {error}", path.display()),
@@ -417,8 +467,9 @@ fn read_json<T: DeserializeOwned>(path: impl AsRef<Path>) -> Result<T, Failure> 
 }
 
 fn write_file(path: &Path, text: &str) -> Result<(), Failure> {
-    std::fs::write(path, text)
-        .map_err(|error| Failure::input(format!("cannot write {}: {error}", path.display()), "choose another file"))
+    std::fs::write(path, text).map_err(|error| {
+        Failure::input(format!("cannot write {}: {error}", path.display()), "choose another file")
+    })
 }
 
 /// Whether a change is in force.

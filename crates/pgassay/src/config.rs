@@ -36,19 +36,26 @@ fn config_path(arguments: &[OsString]) -> Option<OsString> {
 
 fn add(mut arguments: Vec<OsString>, text: &str, file: &str) -> Result<Vec<OsString>, Failure> {
     let settings: toml::Table = text.parse().map_err(|error: toml::de::Error| {
-        Failure::input(format!("{file} is not TOML: {}", error.message()), "a line is KEY = VALUE, as the flags are named")
+        Failure::input(
+            format!("{file} is not TOML: {}", error.message()),
+            "a line is KEY = VALUE, as the flags are named",
+        )
     })?;
     let command = Cli::command();
-    let chosen = command
-        .get_subcommands()
-        .find(|candidate| arguments.iter().skip(1).any(|argument| argument == candidate.get_name()));
+    let chosen = command.get_subcommands().find(|candidate| {
+        arguments.iter().skip(1).any(|argument| argument == candidate.get_name())
+    });
     let mut added = Vec::new();
     for (key, value) in &settings {
         if let toml::Value::Table(own) = value {
-            let section = command.find_subcommand(key).ok_or_else(|| unknown(file, key, "there is no such command"))?;
+            let section = command
+                .find_subcommand(key)
+                .ok_or_else(|| unknown(file, key, "there is no such command"))?;
             for (key, value) in own {
                 let flags = flags(section, key, value, file)?;
-                if chosen.is_some_and(|chosen| chosen.get_name() == section.get_name()) && !given(&arguments, key) {
+                if chosen.is_some_and(|chosen| chosen.get_name() == section.get_name())
+                    && !given(&arguments, key)
+                {
                     added.extend(flags);
                 }
             }
@@ -71,7 +78,12 @@ fn given(arguments: &[OsString], key: &str) -> bool {
 }
 
 /// The flags of one key; a list repeats its flag.
-fn flags(command: &clap::Command, key: &str, value: &toml::Value, file: &str) -> Result<Vec<String>, Failure> {
+fn flags(
+    command: &clap::Command,
+    key: &str,
+    value: &toml::Value,
+    file: &str,
+) -> Result<Vec<String>, Failure> {
     let argument = command
         .get_arguments()
         .find(|argument| argument.get_long() == Some(key) && key != "config")
@@ -79,7 +91,9 @@ fn flags(command: &clap::Command, key: &str, value: &toml::Value, file: &str) ->
     let switch = matches!(argument.get_action(), ArgAction::SetTrue | ArgAction::Count);
     let one = |value: &toml::Value| -> Result<Vec<String>, Failure> {
         match value {
-            toml::Value::Boolean(on) if switch => Ok(if *on { vec![format!("--{key}")] } else { Vec::new() }),
+            toml::Value::Boolean(on) if switch => {
+                Ok(if *on { vec![format!("--{key}")] } else { Vec::new() })
+            }
             _ if switch => Err(unknown(file, key, "its value is true or false")),
             toml::Value::String(text) => Ok(vec![format!("--{key}={text}")]),
             toml::Value::Integer(_) | toml::Value::Float(_) => Ok(vec![format!("--{key}={value}")]),
@@ -87,13 +101,18 @@ fn flags(command: &clap::Command, key: &str, value: &toml::Value, file: &str) ->
         }
     };
     match value {
-        toml::Value::Array(values) => values.iter().map(one).collect::<Result<Vec<_>, _>>().map(|all| all.concat()),
+        toml::Value::Array(values) => {
+            values.iter().map(one).collect::<Result<Vec<_>, _>>().map(|all| all.concat())
+        }
         value => one(value),
     }
 }
 
 fn unknown(file: &str, key: &str, why: &str) -> Failure {
-    Failure::input(format!("{file}: {key}: {why}"), "keys are flags' names without dashes, a command's own in a table of its name")
+    Failure::input(
+        format!("{file}: {key}: {why}"),
+        "keys are flags' names without dashes, a command's own in a table of its name",
+    )
 }
 
 #[cfg(test)]

@@ -40,17 +40,26 @@ pub async fn demo(
         .out
         .clone()
         .unwrap_or_else(|| PathBuf::from(format!("pgassay-demo-{}", scenario.name)));
-    std::fs::create_dir_all(&out)
-        .map_err(|error| Failure::input(format!("cannot create {}: {error}", out.display()), "choose another --out"))?;
+    std::fs::create_dir_all(&out).map_err(|error| {
+        Failure::input(format!("cannot create {}: {error}", out.display()), "choose another --out")
+    })?;
 
     progress.step(format!("scenario {}: {}", scenario.name, scenario.summary));
     progress.step("starting a throw-away PostgreSQL");
     let bin = common.postgres_bin.clone();
     let settings = scenario.server_settings();
-    let directory = arguments.keep.then(|| std::env::temp_dir().join(format!("pgassay-demo-{}", std::process::id())));
+    let directory = arguments
+        .keep
+        .then(|| std::env::temp_dir().join(format!("pgassay-demo-{}", std::process::id())));
     let server = blocking(move || {
         let stop_with_process = directory.is_none();
-        Postgres::start(PostgresOptions { bin_dir: bin, settings, durable: true, directory, stop_with_process })
+        Postgres::start(PostgresOptions {
+            bin_dir: bin,
+            settings,
+            durable: true,
+            directory,
+            stop_with_process,
+        })
     })
     .await?;
     progress.step("loading the data");
@@ -67,7 +76,11 @@ pub async fn demo(
     })
     .await?;
     if interrupt.requested() {
-        return Err(Failure::new(Exit::Interrupted, "interrupted", "the throw-away servers were removed"));
+        return Err(Failure::new(
+            Exit::Interrupted,
+            "interrupted",
+            "the throw-away servers were removed",
+        ));
     }
 
     progress.step("starting PgBouncer");
@@ -88,11 +101,14 @@ pub async fn demo(
     };
     let session = target.observe().await?;
     let snapshot = target.snapshot(&session).await?;
-    let mut workload = pgassay_workload::read(&workload_directory)
-        .map_err(|error| Failure::input(chain(&error), "report this: the demo's own workload should be readable"))?;
-    pgassay_workload::fill_parameters(&mut workload, &session, &snapshot, 42)
-        .await
-        .map_err(|error| Failure::input(chain(&error), "report this: the demo's own workload should be fillable"))?;
+    let mut workload = pgassay_workload::read(&workload_directory).map_err(|error| {
+        Failure::input(chain(&error), "report this: the demo's own workload should be readable")
+    })?;
+    pgassay_workload::fill_parameters(&mut workload, &session, &snapshot, 42).await.map_err(
+        |error| {
+            Failure::input(chain(&error), "report this: the demo's own workload should be fillable")
+        },
+    )?;
     drop(session);
     let request = Request {
         goal: Goal::parse("p95<100ms", "45%")?,
@@ -107,7 +123,10 @@ pub async fn demo(
     let run = optimize::optimize(&target, &snapshot, &workload, &request).await?;
     write_report(&run, &out)?;
     if arguments.keep {
-        progress.say(format!("the servers are left running: {} through {}", target.server, target.application));
+        progress.say(format!(
+            "the servers are left running: {} through {}",
+            target.server, target.application
+        ));
         std::mem::forget(pooler);
         std::mem::forget(server);
     }
@@ -125,7 +144,12 @@ async fn start_pooler(
             PASSWORD.to_owned()
         } else {
             server
-                .query("postgres", &format!("SELECT rolpassword FROM pg_catalog.pg_authid WHERE rolname = '{ROLE}'"))?
+                .query(
+                    "postgres",
+                    &format!(
+                        "SELECT rolpassword FROM pg_catalog.pg_authid WHERE rolname = '{ROLE}'"
+                    ),
+                )?
                 .into_iter()
                 .flatten()
                 .flatten()
@@ -150,7 +174,10 @@ async fn start_pooler(
 
 fn write_workload(scenario: &Scenario, directory: &Path) -> Result<(), Failure> {
     let failed = |error: std::io::Error| {
-        Failure::input(format!("cannot write {}: {error}", directory.display()), "choose another --out")
+        Failure::input(
+            format!("cannot write {}: {error}", directory.display()),
+            "choose another --out",
+        )
     };
     std::fs::create_dir_all(directory).map_err(failed)?;
     for (name, text) in scenario.workload {
@@ -163,11 +190,17 @@ fn write_workload(scenario: &Scenario, directory: &Path) -> Result<(), Failure> 
 pub fn write_report(run: &Run, out: &Path) -> Result<(), Failure> {
     let write = |name: &str, text: String| {
         std::fs::write(out.join(name), text).map_err(|error| {
-            Failure::input(format!("cannot write {}: {error}", out.join(name).display()), "choose another --out; `pgassay report` makes the report again")
+            Failure::input(
+                format!("cannot write {}: {error}", out.join(name).display()),
+                "choose another --out; `pgassay report` makes the report again",
+            )
         })
     };
     std::fs::create_dir_all(out).map_err(|error| {
-        Failure::input(format!("cannot create {}: {error}", out.display()), "choose another --out; `pgassay report` makes the report again")
+        Failure::input(
+            format!("cannot create {}: {error}", out.display()),
+            "choose another --out; `pgassay report` makes the report again",
+        )
     })?;
     write("report.html", pgassay_report::html(run))?;
     write("report.md", pgassay_report::markdown(run))?;
@@ -179,6 +212,18 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, Failure> {
     tokio::task::spawn_blocking(work)
         .await
-        .map_err(|error| Failure::new(Exit::Missing, format!("the throw-away servers stopped: {error}"), "report this"))?
-        .map_err(|error| Failure::new(Exit::Missing, chain(&error), "the README's set-up command installs PostgreSQL and PgBouncer"))
+        .map_err(|error| {
+            Failure::new(
+                Exit::Missing,
+                format!("the throw-away servers stopped: {error}"),
+                "report this",
+            )
+        })?
+        .map_err(|error| {
+            Failure::new(
+                Exit::Missing,
+                chain(&error),
+                "the README's set-up command installs PostgreSQL and PgBouncer",
+            )
+        })
 }

@@ -62,7 +62,8 @@ impl Goal {
         }];
         if self.gain > 0.0 {
             let mean = comparison.iter().find(|entry| entry.metric == "latency_mean_ms");
-            let interval = mean.and_then(|entry| Some((entry.change?, entry.ci_low?, entry.ci_high?)));
+            let interval =
+                mean.and_then(|entry| Some((entry.change?, entry.ci_low?, entry.ci_high?)));
             outcomes.push(TargetOutcome {
                 target: format!("gain>={:.0}%", self.gain * 100.0),
                 met: interval.is_some_and(|(_, _, high)| high <= -self.gain),

@@ -3,6 +3,7 @@
 //! Owns composition only: every stage of the pipeline lives in a crate of its own.
 
 mod advising;
+mod bench;
 mod changing;
 mod cli;
 mod commands;
@@ -47,8 +48,11 @@ fn main() -> ExitCode {
             let wanted = !error.use_stderr();
             if wants_json && !wanted {
                 let words = error.to_string();
-                let message = words.lines().next().unwrap_or_default().trim_start_matches("error: ");
-                print_line(&Failure::input(message, "pgassay --help lists commands and flags").to_json());
+                let message =
+                    words.lines().next().unwrap_or_default().trim_start_matches("error: ");
+                print_line(
+                    &Failure::input(message, "pgassay --help lists commands and flags").to_json(),
+                );
             } else {
                 let _ = error.print();
             }
@@ -70,7 +74,8 @@ fn main() -> ExitCode {
         cli::Color::Always => true,
         cli::Color::Never => false,
         cli::Color::Auto => {
-            std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+            std::io::stdout().is_terminal()
+                && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
         }
     };
     let progress = progress::Progress::new(cli.common.quiet);
@@ -124,7 +129,9 @@ async fn watch_for_interrupt(interrupt: Interrupt) {
             _ = terminate.recv() => {}
         }
         if !interrupt.requested() {
-            eprintln!("interrupted: stopping at the next safe point and undoing what is not finished");
+            eprintln!(
+                "interrupted: stopping at the next safe point and undoing what is not finished"
+            );
         }
         interrupt.request();
     }

@@ -81,10 +81,16 @@ pub async fn measure(
     let (waiting, servers) = watch_pool(console, &stop).await;
     let result = driver
         .await
-        .map_err(|error| Failure::new(Exit::Unreachable, format!("the load stopped: {error}"), "report this"))?
+        .map_err(|error| {
+            Failure::new(Exit::Unreachable, format!("the load stopped: {error}"), "report this")
+        })?
         .map_err(|error| {
             if target.interrupt.requested() {
-                Failure::new(Exit::Interrupted, "interrupted while measuring", "nothing was changed by the measurement")
+                Failure::new(
+                    Exit::Interrupted,
+                    "interrupted while measuring",
+                    "nothing was changed by the measurement",
+                )
             } else {
                 Failure::new(Exit::Unreachable, chain(&error), error.hint())
             }
@@ -107,7 +113,8 @@ pub async fn measure(
                 "measured by pg_stat_statements (total_exec_time ÷ calls, this workload's statements)".into();
             if plan > 0.0 {
                 server.parse_plan_ms = Some(plan);
-                server.parse_plan_source = "measured by pg_stat_statements (total_plan_time ÷ calls)".into();
+                server.parse_plan_source =
+                    "measured by pg_stat_statements (total_plan_time ÷ calls)".into();
             }
         }
     } else {
@@ -119,7 +126,10 @@ pub async fn measure(
         let direct = target.server.clone();
         let probed = workload.clone();
         let seed = options.seed;
-        let probe = tokio::task::spawn_blocking(move || pgassay_load::probe::parse_plan(&direct, &probed, seed)).await;
+        let probe = tokio::task::spawn_blocking(move || {
+            pgassay_load::probe::parse_plan(&direct, &probed, seed)
+        })
+        .await;
         if let Ok(Ok(probe)) = probe {
             server.parse_plan_ms = Some(probe.mean_ms);
             server.parse_plan_source = format!(
@@ -138,7 +148,8 @@ pub async fn measure(
         );
         if window.transactions > 0 {
             server.pool_wait_ms = Some(window.wait_ms / window.transactions as f64);
-            server.pool_wait_source = "measured by PgBouncer (Δ total_wait_time ÷ Δ transactions)".into();
+            server.pool_wait_source =
+                "measured by PgBouncer (Δ total_wait_time ÷ Δ transactions)".into();
         }
         measurement.pool = Some(window);
     } else if !target.pooled() {
@@ -170,12 +181,9 @@ async fn count(session: Option<&Session>, console: Option<&Console>) -> Result<C
         None => (None, BTreeMap::new()),
     };
     let pooler = match console {
-        Some(console) => Some(
-            console
-                .totals()
-                .await
-                .map_err(|error| Failure::new(Exit::Unreachable, chain(&error), "check --pgbouncer"))?,
-        ),
+        Some(console) => Some(console.totals().await.map_err(|error| {
+            Failure::new(Exit::Unreachable, chain(&error), "check --pgbouncer")
+        })?),
         None => None,
     };
     Ok(Counted { statements, index_scans, pooler, at: Instant::now() })
@@ -222,7 +230,8 @@ fn executed(
     }
     let (mut calls, mut execute, mut plan) = (0u64, 0.0, 0.0);
     for row in after {
-        let matches = pgassay_sql::fingerprint(&row.query).is_ok_and(|print| wanted.contains(&print));
+        let matches =
+            pgassay_sql::fingerprint(&row.query).is_ok_and(|print| wanted.contains(&print));
         if !matches {
             continue;
         }

@@ -1,5 +1,6 @@
 //! The whole job: measure, plan, apply group by group, measure again, keep what helped, roll back the rest, report.
 
+use crate::bench::{self, Bench, CAPACITY_CLIENTS, CONFIDENCE, OPEN_LOOP_CLIENTS, Side};
 use crate::changing::{Access, Changing, Tried};
 use crate::failure::{Exit, Failure};
 use crate::goal::Goal;
@@ -17,8 +18,7 @@ use pgassay_model::run::{self, ChangeOutcome, ChangeState, Run, RunState};
 use pgassay_model::snapshot::Snapshot;
 use pgassay_model::units::{Bytes, Ms};
 use pgassay_model::workload::Workload;
-use pgassay_pgbouncer::Console;
-use pgassay_postgres::Session;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// What to optimize, and how strictly.
@@ -43,46 +43,8 @@ pub struct Request {
 
 /// Open-loop rate as a share of the closed-loop capacity: in the middle of the 50–70 % of the measurement protocol.
 const SHARE_OF_CAPACITY: f64 = 0.6;
-/// Clients that find the capacity.
-const CAPACITY_CLIENTS: u32 = 8;
-/// The most requests in flight in an open loop.
-pub const OPEN_LOOP_CLIENTS: u32 = 32;
 /// Why a change that waits for a restart is not tried.
 const NEEDS_RESTART: &str = "comes into force only by a restart, which pgassay never does; apply it yourself in a maintenance window and measure again";
-/// Confidence of every interval.
-pub const CONFIDENCE: f64 = 0.95;
-
-/// The parts of a measurement that stay the same over a run.
-struct Bench<'a> {
-    target: &'a Target,
-    session: &'a Session,
-    console: Option<&'a Console>,
-    workload: &'a Workload,
-    options: Options,
-}
-
-impl Bench<'_> {
-    async fn measure(&self) -> Result<Measurement, Failure> {
-        measure::measure(self.target, Some(self.session), self.console, self.workload, &self.options).await
-    }
-
-    /// Closed loop, for the throughput that is possible.
-    async fn capacity(&self) -> Result<Measurement, Failure> {
-        let clients = match self.options.mode {
-            LoadMode::Closed { clients } => clients,
-            LoadMode::Open { .. } => CAPACITY_CLIENTS,
-        };
-        let duration = (self.options.duration / 3).max(Duration::from_secs(4));
-        let options = Options {
-            mode: LoadMode::Closed { clients },
-            duration,
-            block: duration / 8,
-            ..self.options.clone()
-        };
-        measure::measure(self.target, Some(self.session), self.console, self.workload, &options).await
-    }
-}
-
 /// Runs the whole job on `target` and returns the run, finished and stored in the journal.
 pub async fn optimize(
     target: &Target,
@@ -98,7 +60,9 @@ pub async fn optimize(
         console: console.as_ref(),
         workload,
         options: Options {
-            mode: LoadMode::Closed { clients: clients(target, snapshot, request.connect, CAPACITY_CLIENTS) },
+            mode: LoadMode::Closed {
+                clients: bench::clients(target, snapshot, request.connect, CAPACITY_CLIENTS),
+            },
             connect: request.connect,
             duration: request.duration,
             warmup: request.warmup,
@@ -106,6 +70,7 @@ pub async fn optimize(
             seed: request.seed,
             postmaster: snapshot.host.as_ref().and_then(|host| host.postmaster_pid),
         },
+        rare: BTreeMap::new(),
     };
     target.progress.step("measuring the capacity before any change (closed loop)");
     let capacity_before = bench.capacity().await?;
@@ -113,16 +78,23 @@ pub async fn optimize(
         Some(mode) => mode.clone(),
         None => LoadMode::Open {
             rate: (capacity_before.throughput * SHARE_OF_CAPACITY).max(1.0),
-            clients: clients(target, snapshot, request.connect, OPEN_LOOP_CLIENTS),
+            clients: bench::clients(target, snapshot, request.connect, OPEN_LOOP_CLIENTS),
         },
     };
-    target.progress.step(format!("measuring the response time before any change ({})", describe(&bench.options.mode)));
-    let counters_before = pgassay_postgres::counters(&session).await.map_err(crate::target::postgres_failure)?;
-    let before = bench.measure().await?;
-    let counters_after = pgassay_postgres::counters(&session).await.map_err(crate::target::postgres_failure)?;
+    target.progress.step(format!(
+        "measuring the response time before any change ({})",
+        bench::describe(&bench.options.mode)
+    ));
+    let counters_before =
+        pgassay_postgres::counters(&session).await.map_err(crate::target::postgres_failure)?;
+    let before = bench.whole().await?;
+    let counters_after =
+        pgassay_postgres::counters(&session).await.map_err(crate::target::postgres_failure)?;
     target.progress.say(format!(
         "response time: mean {}, p95 {}, p99 {}",
-        Ms(before.latency_ms.mean), Ms(before.latency_ms.p95), Ms(before.latency_ms.p99)
+        Ms(before.latency_ms.mean),
+        Ms(before.latency_ms.p95),
+        Ms(before.latency_ms.p99)
     ));
 
     target.progress.step("planning");
@@ -135,7 +107,11 @@ pub async fn optimize(
         request.budget,
     )
     .await?;
-    target.progress.say(format!("{} changes proposed, {} considered and not proposed", plan.changes.len(), plan.not_proposed.len()));
+    target.progress.say(format!(
+        "{} changes proposed, {} considered and not proposed",
+        plan.changes.len(),
+        plan.not_proposed.len()
+    ));
 
     let mut notes = vec![
         "after is measured later than before, on the same workload and rate: a change of the machine's own speed in between would count as well; the A/A figure says how much the first half of the blocks differed from the second".to_owned(),
@@ -143,7 +119,11 @@ pub async fn optimize(
     let gate = pgassay_judge::aa_gate(&before.blocks);
     notes.push(format!(
         "A/A on the blocks before: {}",
-        if gate.passed { "no difference found" } else { "a difference was found though nothing had changed; read small changes with care" }
+        if gate.passed {
+            "no difference found"
+        } else {
+            "a difference was found though nothing had changed; read small changes with care"
+        }
     ));
 
     if plan.changes.is_empty() {
@@ -154,31 +134,34 @@ pub async fn optimize(
 
     let access = Access::open(target).await?;
     let mut changing = Changing::begin(target, &access, &plan).await?;
-    let carried = carry_out(&bench, &mut changing, &plan, before.clone(), request).await;
-    let (outcomes, last) = match carried {
+    bench.find_rare(&plan, &before);
+    let done = match bench.rare_ones().await {
+        Ok(rare) => {
+            let before = Side { whole: before.clone(), rare };
+            carry_out(&bench, &mut changing, &plan, &before, request).await
+        }
+        Err(failure) => Err(failure),
+    };
+    let done = match done {
+        Ok(done) if done.kept() => {
+            target.progress.step("measuring the capacity after (closed loop)");
+            bench.capacity().await.map(|capacity| (done, capacity))
+        }
+        Ok(done) => Ok((done, capacity_before.clone())),
+        Err(failure) => Err(failure),
+    };
+    let (done, capacity_after) = match done {
         Ok(done) => done,
         Err(failure) => return Err(changing.abandon(failure).await),
     };
-    let kept = outcomes.iter().any(|change| change.state == ChangeState::Kept);
-    target.progress.step("measuring the capacity after (closed loop)");
-    let capacity_after = if kept {
-        match bench.capacity().await {
-            Ok(capacity) => capacity,
-            Err(failure) => return Err(changing.abandon(failure).await),
-        }
-    } else {
-        capacity_before.clone()
-    };
-    let after = if kept { last } else { before.clone() };
-    let mut comparison = if kept {
-        pgassay_judge::compare_measurements(&before, &after, Design::BeforeAfter, &Margins::default(), CONFIDENCE)
-    } else {
-        Vec::new()
-    };
+    let kept = done.kept();
+    let Done { outcomes, after, mut comparison } = done;
     if kept {
         replace_throughput(&mut comparison, &capacity_before, &capacity_after);
     }
-    let checks = validation::validate(&session, console.as_ref(), &after, &outcomes, &plan, &request.goal).await?;
+    let checks =
+        validation::validate(&session, console.as_ref(), &after, &outcomes, &plan, &request.goal)
+            .await?;
     let backups = changing.backups();
     let run = Run {
         schema: run::SCHEMA.to_owned(),
@@ -207,9 +190,15 @@ pub async fn optimize(
 /// Throughput is what a closed loop reaches; in an open loop it is what was asked for.
 fn replace_throughput(comparison: &mut Vec<Comparison>, before: &Measurement, after: &Measurement) {
     let margins = Margins::default();
-    let entry = pgassay_judge::compare_measurements(before, after, Design::BeforeAfter, &margins, CONFIDENCE)
-        .into_iter()
-        .find(|entry| entry.metric == "throughput");
+    let entry = pgassay_judge::compare_measurements(
+        before,
+        after,
+        Design::BeforeAfter,
+        &margins,
+        CONFIDENCE,
+    )
+    .into_iter()
+    .find(|entry| entry.metric == "throughput");
     if let Some(mut entry) = entry {
         entry.method = format!("closed-loop capacity; {}", entry.method);
         comparison.retain(|existing| existing.metric != "throughput");
@@ -217,84 +206,167 @@ fn replace_throughput(comparison: &mut Vec<Comparison>, before: &Measurement, af
     }
 }
 
-/// Applies, measures and judges group after group; returns what became of each change and the last
-/// measurement of the state that is in force.
+/// What became of a plan.
+struct Done {
+    outcomes: Vec<ChangeOutcome>,
+    /// The last measurement of the state that is in force.
+    after: Measurement,
+    /// That against the state before anything was changed; empty where nothing was kept.
+    comparison: Vec<Comparison>,
+}
+
+impl Done {
+    fn kept(&self) -> bool {
+        self.outcomes.iter().any(|change| change.state == ChangeState::Kept)
+    }
+}
+
+/// Applies, measures and judges group after group.
 async fn carry_out(
     bench: &Bench<'_>,
     changing: &mut Changing<'_>,
     plan: &Plan,
-    before: Measurement,
+    before: &Side,
     request: &Request,
-) -> Result<(Vec<ChangeOutcome>, Measurement), Failure> {
+) -> Result<Done, Failure> {
     let mut outcomes = Vec::new();
-    let mut baseline = before;
+    let mut baseline: Option<Side> = None;
     for group in groups(plan) {
         if bench.target.interrupt.requested() {
-            return Err(Failure::new(Exit::Interrupted, "interrupted", "everything was undone"));
+            return Err(Failure::new(Exit::Interrupted, "interrupted", ""));
         }
-        let members: Vec<&PlannedChange> = plan.changes.iter().filter(|change| change.group == group).collect();
-        let mut applied = Vec::new();
-        for change in members {
-            if change.needs_restart {
-                changing.skip(change, NEEDS_RESTART)?;
-                outcomes.push(outcome::skipped(change, NEEDS_RESTART));
-                continue;
-            }
-            bench.target.progress.step(format!("applying {}: {}", change.id, change.title));
-            match changing.apply(change).await? {
-                Tried::Applied { elapsed_s, .. } => applied.push((change, elapsed_s)),
-                Tried::Refused(reason) => {
-                    bench.target.progress.say(format!("{} was not applied: {reason}", change.id));
-                    outcomes.push(outcome::skipped(change, &format!("refused before anything was touched: {reason}")));
-                }
-            }
-        }
+        let applied = apply_group(bench, changing, plan, &group, &mut outcomes).await?;
         if applied.is_empty() {
             continue;
         }
-        bench.target.progress.step(format!("measuring with the group \"{group}\" ({})", describe(&bench.options.mode)));
-        let after = bench.measure().await?;
-        let comparison =
-            pgassay_judge::compare_measurements(&baseline, &after, Design::BeforeAfter, &Margins::default(), CONFIDENCE);
-        let (verdict, reason) = pgassay_judge::overall(&comparison, &Margins::default());
-        bench.target.progress.say(format!("group \"{group}\": {verdict}: {reason}"));
-        let keep_group = verdict == Verdict::Improved
-            || (verdict == Verdict::Inconclusive && request.keep_inconclusive);
-        let mut all_kept = keep_group;
-        for (change, elapsed) in applied {
-            let judged = outcome::judge_member(change, &comparison, &after, verdict, &reason, keep_group);
-            if judged.keep {
-                changing.keep(change, &judged.reason)?;
-            } else {
-                all_kept = false;
-                bench.target.progress.step(format!("rolling back {}: {}", change.id, change.title));
-                changing.rollback(change).await?;
-            }
-            outcomes.push(outcome::of(change, &judged, verdict, &comparison, elapsed));
-        }
-        if all_kept {
-            baseline = after;
-        } else if keep_group {
-            bench.target.progress.step("measuring again without what was rolled back");
-            baseline = bench.measure().await?;
+        let judging =
+            Judging { bench, group: &group, keep_inconclusive: request.keep_inconclusive };
+        if let Some(side) = judging
+            .judge(changing, applied, baseline.as_ref().unwrap_or(before), &mut outcomes)
+            .await?
+        {
+            baseline = Some(side);
         }
     }
-    Ok((outcomes, baseline))
+    outcomes.sort_by_key(|outcome| plan.changes.iter().position(|change| change.id == outcome.id));
+    Ok(match baseline {
+        Some(after) => {
+            Done { comparison: bench::compare(before, &after).0, after: after.whole, outcomes }
+        }
+        None => Done { comparison: Vec::new(), after: before.whole.clone(), outcomes },
+    })
 }
 
-/// Clients to drive: where they keep their connections, no more than a pool in session mode has servers for,
-/// since the others would only wait until PgBouncer turns them away.
-fn clients(target: &Target, snapshot: &Snapshot, connect: Connect, wanted: u32) -> u32 {
-    let Some(pooler) = &snapshot.pooler else { return wanted };
-    if connect == Connect::PerRequest || pooler.text("pool_mode") != Some("session") {
-        return wanted;
+/// A change in force, and the seconds it took.
+type Applied<'a> = (&'a PlannedChange, f64);
+
+async fn apply_group<'a>(
+    bench: &Bench<'_>,
+    changing: &mut Changing<'_>,
+    plan: &'a Plan,
+    group: &str,
+    outcomes: &mut Vec<ChangeOutcome>,
+) -> Result<Vec<Applied<'a>>, Failure> {
+    let mut applied = Vec::new();
+    for change in plan.changes.iter().filter(|change| change.group == group) {
+        if change.needs_restart {
+            changing.skip(change, NEEDS_RESTART)?;
+            outcomes.push(outcome::skipped(change, NEEDS_RESTART));
+            continue;
+        }
+        bench.target.progress.step(format!("applying {}: {}", change.id, change.title));
+        match changing.apply(change).await? {
+            Tried::Applied { elapsed_s, .. } => applied.push((change, elapsed_s)),
+            Tried::Refused(reason) => {
+                bench.target.progress.say(format!("{} was not applied: {reason}", change.id));
+                outcomes.push(outcome::skipped(
+                    change,
+                    &format!("refused before anything was touched: {reason}"),
+                ));
+            }
+        }
     }
-    pooler
-        .databases
-        .iter()
-        .find(|database| database.name == target.application.database)
-        .and_then(|database| u32::try_from(database.pool_size).ok())
-        .map_or(wanted, |servers| wanted.min(servers).max(1))
+    Ok(applied)
+}
+
+/// Judges one group of changes that are in force.
+struct Judging<'a> {
+    bench: &'a Bench<'a>,
+    group: &'a str,
+    keep_inconclusive: bool,
+}
+
+impl Judging<'_> {
+    /// Measures, keeps what helped and takes the rest back. Returns what was measured of the state that is in
+    /// force then; None where that is the state before.
+    async fn judge(
+        &self,
+        changing: &mut Changing<'_>,
+        mut applied: Vec<Applied<'_>>,
+        before: &Side,
+        outcomes: &mut Vec<ChangeOutcome>,
+    ) -> Result<Option<Side>, Failure> {
+        loop {
+            let after = self.measure("").await?;
+            let (comparison, verdict, reason) = bench::compare(before, &after);
+            self.bench
+                .target
+                .progress
+                .say(format!("group \"{}\": {verdict}: {reason}", self.group));
+            let keep_group = verdict == Verdict::Improved
+                || (verdict == Verdict::Inconclusive && self.keep_inconclusive);
+            // One member that does harm must not cost the others: without it they are measured again.
+            let harmful =
+                |change: &PlannedChange| !keep_group && outcome::does_harm(change, &comparison);
+            let spoiled = applied.iter().any(|(change, _)| harmful(change))
+                && !applied.iter().all(|(change, _)| harmful(change));
+            let mut left = Vec::new();
+            let mut taken_back = false;
+            for (change, elapsed) in applied {
+                if spoiled && !harmful(change) {
+                    left.push((change, elapsed));
+                    continue;
+                }
+                let judged = outcome::judge_member(
+                    change,
+                    &comparison,
+                    &after.whole,
+                    verdict,
+                    &reason,
+                    keep_group,
+                );
+                if judged.keep {
+                    changing.keep(change, &judged.reason)?;
+                } else {
+                    taken_back = true;
+                    self.bench
+                        .target
+                        .progress
+                        .step(format!("rolling back {}: {}", change.id, change.title));
+                    changing.rollback(change).await?;
+                }
+                outcomes.push(outcome::of(change, &judged, verdict, &comparison, elapsed));
+            }
+            if !left.is_empty() {
+                applied = left;
+                continue;
+            }
+            return match (keep_group, taken_back) {
+                (true, false) => Ok(Some(after)),
+                (true, true) => self.measure(", without what was rolled back").await.map(Some),
+                (false, _) => Ok(None),
+            };
+        }
+    }
+
+    async fn measure(&self, which: &str) -> Result<Side, Failure> {
+        self.bench.target.progress.step(format!(
+            "measuring with the group \"{}\"{which} ({})",
+            self.group,
+            bench::describe(&self.bench.options.mode)
+        ));
+        self.bench.side().await
+    }
 }
 
 /// Groups in the order of the plan.
@@ -306,12 +378,4 @@ fn groups(plan: &Plan) -> Vec<String> {
         }
     }
     groups
-}
-
-/// The load in words.
-fn describe(mode: &LoadMode) -> String {
-    match mode {
-        LoadMode::Closed { clients } => format!("{clients} clients in a closed loop"),
-        LoadMode::Open { rate, .. } => format!("open loop, {rate:.0} requests/s"),
-    }
 }

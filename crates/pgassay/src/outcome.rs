@@ -1,14 +1,15 @@
 //! What a run says in the end: verdict per change, headline, risk, validation tests, commands that undo.
 
+use crate::bench::CONFIDENCE;
+use crate::commands::in_force;
 use crate::failure::Failure;
 use crate::goal::Goal;
-use crate::commands::in_force;
-use crate::optimize::{CONFIDENCE, Request};
+use crate::optimize::Request;
 use crate::target::Target;
 use crate::validation;
 use jiff::Timestamp;
-use pgassay_model::change::Change;
 use pgassay_judge::{Design, Margins};
+use pgassay_model::change::Change;
 use pgassay_model::comparison::{Comparison, Verdict};
 use pgassay_model::measurement::Measurement;
 use pgassay_model::plan::{Plan, PlannedChange, Risk, RiskLevel};
@@ -42,21 +43,36 @@ pub fn judge_member(
     if let Change::CreateIndex { definition, .. } = &change.change {
         let name = format!("{}.{}", definition.relation.schema, definition.name);
         if after.index_scans.get(&name).copied().unwrap_or(0) == 0 {
-            return Judged { keep: false, reason: "no statement used it while it was measured".into() };
+            return Judged {
+                keep: false,
+                reason: "no statement used it while it was measured".into(),
+            };
         }
         let verdicts: Vec<_> = change
             .statements
             .iter()
-            .filter_map(|id| comparison.iter().find(|entry| entry.metric == format!("statement:{id}")))
+            .filter_map(|id| {
+                comparison.iter().find(|entry| entry.metric == format!("statement:{id}"))
+            })
             .collect();
         if !verdicts.is_empty() && verdicts.iter().all(|entry| entry.verdict != Verdict::Improved) {
             return Judged {
                 keep: false,
-                reason: "none of the statements it is meant for became faster beyond the noise".into(),
+                reason: "none of the statements it is meant for became faster beyond the noise"
+                    .into(),
             };
         }
     }
     Judged { keep: true, reason: format!("its group is {group}: {group_reason}") }
+}
+
+/// Whether a statement that the change is meant for became significantly slower.
+pub fn does_harm(change: &PlannedChange, comparison: &[Comparison]) -> bool {
+    change.statements.iter().any(|id| {
+        comparison.iter().any(|entry| {
+            entry.metric == format!("statement:{id}") && entry.verdict == Verdict::Regressed
+        })
+    })
 }
 
 /// The outcome of a change that was applied and judged.
@@ -124,8 +140,11 @@ pub fn headline(
     let gain = interval.map_or_else(String::new, |(change, low, high)| {
         format!(
             ": mean response time {} [95 % interval {} to {}], p95 {} → {}",
-            percent(change), percent(low), percent(high),
-            Ms(before.latency_ms.p95), Ms(after.latency_ms.p95)
+            percent(change),
+            percent(low),
+            percent(high),
+            Ms(before.latency_ms.p95),
+            Ms(after.latency_ms.p95)
         )
     });
     let verdict = match verdict {
@@ -147,7 +166,13 @@ fn nothing_kept(before: &Measurement, rolled_back: usize, plan: &Plan) -> String
         .reachable
         .iter()
         .max_by(|a, b| a.at_most_share.total_cmp(&b.at_most_share))
-        .map(|lever| format!("; most of the time is in {} ({:.0} %)", lever.lever, lever.at_most_share * 100.0))
+        .map(|lever| {
+            format!(
+                "; most of the time is in {} ({:.0} %)",
+                lever.lever,
+                lever.at_most_share * 100.0
+            )
+        })
         .unwrap_or_default();
     format!("Nothing to gain: {tried}; p95 is {}{largest}", Ms(before.latency_ms.p95))
 }
@@ -158,7 +183,9 @@ pub fn risk(plan: &Plan, changes: &[ChangeOutcome]) -> Risk {
         .changes
         .iter()
         .filter(|planned| {
-            changes.iter().any(|change| change.id == planned.id && change.state == ChangeState::Kept)
+            changes
+                .iter()
+                .any(|change| change.id == planned.id && change.state == ChangeState::Kept)
         })
         .collect();
     if kept.is_empty() {
@@ -167,7 +194,9 @@ pub fn risk(plan: &Plan, changes: &[ChangeOutcome]) -> Risk {
     let level = kept.iter().map(|change| change.risk.level).max().unwrap_or(RiskLevel::Low);
     let reasons = kept
         .iter()
-        .flat_map(|change| change.risk.reasons.iter().map(|reason| format!("{}: {reason}", change.id)))
+        .flat_map(|change| {
+            change.risk.reasons.iter().map(|reason| format!("{}: {reason}", change.id))
+        })
         .collect();
     Risk { level, reasons }
 }
@@ -220,8 +249,16 @@ pub fn untouched(
         checks: vec![
             validation::response_time(&before, &request.goal),
             validation::pool_efficiency(&before),
-            ValidationTest { id: "index_effectiveness".into(), passed: None, detail: "no index was created".into() },
-            ValidationTest { id: "settings_applied".into(), passed: None, detail: "no setting was changed".into() },
+            ValidationTest {
+                id: "index_effectiveness".into(),
+                passed: None,
+                detail: "no index was created".into(),
+            },
+            ValidationTest {
+                id: "settings_applied".into(),
+                passed: None,
+                detail: "no setting was changed".into(),
+            },
         ],
         rollback: Vec::new(),
         after: Some(before.clone()),
@@ -242,8 +279,13 @@ pub async fn verified(
     goal: &Goal,
 ) -> Result<Run, Failure> {
     let margins = Margins::default();
-    let comparison =
-        pgassay_judge::compare_measurements(&before, &after, Design::BeforeAfter, &margins, CONFIDENCE);
+    let comparison = pgassay_judge::compare_measurements(
+        &before,
+        &after,
+        Design::BeforeAfter,
+        &margins,
+        CONFIDENCE,
+    );
     let (verdict, reason) = pgassay_judge::overall(&comparison, &margins);
     let mut changes = run.changes;
     for change in changes.iter_mut().filter(|change| in_force(change.state)) {

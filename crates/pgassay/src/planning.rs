@@ -39,7 +39,13 @@ pub async fn plan(
         pgassay_advise::plan(&input, what_if.as_mut(), &interrupt)
     })
     .await
-    .map_err(|error| Failure::new(Exit::Unreachable, format!("planning stopped: {error}"), "report this with the workload"))
+    .map_err(|error| {
+        Failure::new(
+            Exit::Unreachable,
+            format!("planning stopped: {error}"),
+            "report this with the workload",
+        )
+    })
 }
 
 /// The server that a plan is for.

@@ -21,7 +21,8 @@ impl Progress {
     pub fn new(quiet: bool) -> Self {
         let bar = (!quiet && std::io::stderr().is_terminal()).then(|| {
             let bar = ProgressBar::new(1000);
-            if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {wide_bar} {elapsed}") {
+            if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {wide_bar} {elapsed}")
+            {
                 bar.set_style(style);
             }
             bar

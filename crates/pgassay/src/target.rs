@@ -3,7 +3,7 @@
 use crate::cli::Common;
 use crate::failure::{Exit, Failure, chain};
 use crate::progress::Progress;
-use pgassay_model::connection::{ConnectionSettings, Host};
+use pgassay_model::connection::ConnectionSettings;
 use pgassay_model::interrupt::Interrupt;
 use pgassay_model::snapshot::Snapshot;
 use pgassay_pgbouncer::Console;
@@ -77,12 +77,17 @@ impl Target {
             .client()
             .query_one("SELECT pg_catalog.pg_is_in_recovery() /* pgassay */", &[])
             .await
-            .map_err(|error| Failure::new(Exit::Unreachable, error.to_string(), "check the server's log"))?
+            .map_err(|error| {
+                Failure::new(Exit::Unreachable, error.to_string(), "check the server's log")
+            })?
             .get::<_, bool>(0);
         if standby {
             return Err(Failure::new(
                 Exit::Missing,
-                format!("{} is a standby: it is read-only, so nothing can be changed there", self.server),
+                format!(
+                    "{} is a standby: it is read-only, so nothing can be changed there",
+                    self.server
+                ),
                 "point pgassay at the primary; measuring and planning also work on a standby",
             ));
         }
@@ -107,9 +112,15 @@ impl Target {
     pub async fn snapshot(&self, session: &Session) -> Result<Snapshot, Failure> {
         let mut snapshot = pgassay_postgres::snapshot(session).await.map_err(postgres_failure)?;
         if let Some(console) = self.console().await? {
-            let pooler = pgassay_pgbouncer::snapshot(&console, self.ini.as_deref())
-                .await
-                .map_err(|error| Failure::new(Exit::Unreachable, chain(&error), "check --pgbouncer and --pgbouncer-ini"))?;
+            let pooler = pgassay_pgbouncer::snapshot(&console, self.ini.as_deref()).await.map_err(
+                |error| {
+                    Failure::new(
+                        Exit::Unreachable,
+                        chain(&error),
+                        "check --pgbouncer and --pgbouncer-ini",
+                    )
+                },
+            )?;
             snapshot.pooler = Some(pooler);
         }
         Ok(snapshot)
@@ -154,13 +165,5 @@ fn state_directory(common: &Common) -> Result<PathBuf, Failure> {
             "no state directory: neither --state, XDG_STATE_HOME nor HOME is set",
             "pass --state DIR",
         )),
-    }
-}
-
-/// Whether the settings reach a server on this host.
-pub fn is_local(settings: &ConnectionSettings) -> bool {
-    match &settings.host {
-        Host::Unix(_) => true,
-        Host::Tcp(host) => matches!(host.as_str(), "localhost" | "127.0.0.1" | "::1"),
     }
 }

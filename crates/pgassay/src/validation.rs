@@ -17,7 +17,9 @@ pub fn response_time(after: &Measurement, goal: &Goal) -> ValidationTest {
     ValidationTest {
         id: "response_time".into(),
         passed: first.map(|outcome| outcome.met),
-        detail: first.map_or_else(String::new, |outcome| format!("target {}: {}", outcome.target, outcome.value)),
+        detail: first.map_or_else(String::new, |outcome| {
+            format!("target {}: {}", outcome.target, outcome.value)
+        }),
     }
 }
 
@@ -37,7 +39,10 @@ pub fn pool_efficiency(after: &Measurement) -> ValidationTest {
             passed: Some(pool.efficiency() >= GOOD_POOL_EFFICIENCY),
             detail: format!(
                 "{:.1} % (1 − Δwait ÷ Δxact_time), target {:.0} %; {:.2} servers busy on average, at most {} clients waiting",
-                pool.efficiency() * 100.0, GOOD_POOL_EFFICIENCY * 100.0, pool.busy_servers(), pool.max_waiting
+                pool.efficiency() * 100.0,
+                GOOD_POOL_EFFICIENCY * 100.0,
+                pool.busy_servers(),
+                pool.max_waiting
             ),
         },
     }
@@ -63,7 +68,10 @@ pub async fn validate(
                 let name = format!("{}.{}", definition.relation.schema, definition.name);
                 match after.index_scans.get(&name) {
                     Some(scans) if *scans > 0 => {
-                        used.push(format!("{name}: {scans} scans, for {}", planned.statements.join(", ")));
+                        used.push(format!(
+                            "{name}: {scans} scans, for {}",
+                            planned.statements.join(", ")
+                        ));
                     }
                     _ => unused.push(name),
                 }
@@ -74,7 +82,11 @@ pub async fn validate(
                     .query_one("SELECT pg_catalog.current_setting($1) /* pgassay */", &[name])
                     .await
                     .map_err(|error| {
-                        Failure::new(crate::failure::Exit::Unreachable, error.to_string(), "check the server's log")
+                        Failure::new(
+                            crate::failure::Exit::Unreachable,
+                            error.to_string(),
+                            "check the server's log",
+                        )
                     })?
                     .get(0);
                 if same_setting(&value, to) { &mut in_force } else { &mut not_in_force }
@@ -83,10 +95,15 @@ pub async fn validate(
             Change::SetPooler { edit: PoolerEdit::Ini { settings, .. } } => {
                 if let Some(console) = console {
                     let config = console.show_config().await.map_err(|error| {
-                        Failure::new(crate::failure::Exit::Unreachable, error.to_string(), "check --pgbouncer")
+                        Failure::new(
+                            crate::failure::Exit::Unreachable,
+                            error.to_string(),
+                            "check --pgbouncer",
+                        )
                     })?;
                     for setting in settings {
-                        let value = config.get(&setting.key).map_or("", |found| found.value.as_str());
+                        let value =
+                            config.get(&setting.key).map_or("", |found| found.value.as_str());
                         if value == setting.to { &mut in_force } else { &mut not_in_force }
                             .push(format!("{} = {value}", setting.key));
                     }
@@ -115,7 +132,8 @@ pub async fn validate(
     };
     let settings = ValidationTest {
         id: "settings_applied".into(),
-        passed: (!in_force.is_empty() || !not_in_force.is_empty()).then_some(not_in_force.is_empty()),
+        passed: (!in_force.is_empty() || !not_in_force.is_empty())
+            .then_some(not_in_force.is_empty()),
         detail: match (in_force.is_empty(), not_in_force.is_empty()) {
             (true, true) => "no setting was kept".into(),
             (_, true) => in_force.join("; "),

@@ -95,7 +95,10 @@ fn error_of(answer: &support::Answer) -> String {
 fn a_wrong_password_is_exit_3_and_not_repeated() {
     let shop = Shop::open(1_000);
     let dsn = shop.server.tcp_dsn(ROLE, "not-the-password", DATABASE);
-    let answer = pgassay(&shop.state(), &["plan", &dsn, "--workload", &shop.workload(), "-o", "p.json", "--json"]);
+    let answer = pgassay(
+        &shop.state(),
+        &["plan", &dsn, "--workload", &shop.workload(), "-o", "p.json", "--json"],
+    );
     assert_eq!(answer.status, 3, "{}", answer.stdout);
     assert!(error_of(&answer).contains("password"), "{}", answer.stdout);
     assert!(!answer.stdout.contains("not-the-password"));
@@ -111,7 +114,8 @@ fn a_plan_for_another_database_or_for_what_has_changed_is_refused_untouched() {
     assert!(error_of(&answer).contains("another server or database"), "{}", answer.stdout);
 
     // Somebody else built one of the indexes meanwhile, under the same name.
-    let document: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&plan).unwrap()).unwrap();
+    let document: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(&plan).unwrap()).unwrap();
     let index = document["changes"]
         .as_array()
         .unwrap()
@@ -128,8 +132,15 @@ fn a_plan_for_another_database_or_for_what_has_changed_is_refused_untouched() {
 
 #[test]
 fn without_pg_stat_statements_capture_says_how_to_get_it_and_a_folder_still_works() {
-    let server = Postgres::start(PostgresOptions { stop_with_process: true, ..PostgresOptions::default() }).unwrap();
-    server.execute("postgres", "CREATE TABLE t AS SELECT n AS id FROM generate_series(1, 50000) AS n; ANALYZE t").unwrap();
+    let server =
+        Postgres::start(PostgresOptions { stop_with_process: true, ..PostgresOptions::default() })
+            .unwrap();
+    server
+        .execute(
+            "postgres",
+            "CREATE TABLE t AS SELECT n AS id FROM generate_series(1, 50000) AS n; ANALYZE t",
+        )
+        .unwrap();
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("state");
     let file = folder.path().join("w.json").display().to_string();
@@ -137,7 +148,10 @@ fn without_pg_stat_statements_capture_says_how_to_get_it_and_a_folder_still_work
     let answer = pgassay(&state, &["capture", &dsn, "-o", &file, "--json"]);
     assert_eq!(answer.status, 4, "{}", answer.stdout);
     let error = error_of(&answer);
-    assert!(error.contains("shared_preload_libraries") && error.contains("CREATE EXTENSION"), "{error}");
+    assert!(
+        error.contains("shared_preload_libraries") && error.contains("CREATE EXTENSION"),
+        "{error}"
+    );
 
     std::fs::write(folder.path().join("t.sql"), "SELECT id FROM t WHERE id = $1").unwrap();
     std::fs::write(folder.path().join("broken.sql"), "SELEC id FROM t").unwrap();
@@ -171,7 +185,17 @@ fn a_pooler_that_is_down_or_runs_on_another_file_is_named() {
     let nobody = "postgresql://pgbouncer_admin@127.0.0.1:1/pgbouncer";
     let answer = pgassay(
         &shop.state(),
-        &["plan", &shop.dsn(), "--workload", &shop.workload(), "-o", &plan, "--pgbouncer", nobody, "--json"],
+        &[
+            "plan",
+            &shop.dsn(),
+            "--workload",
+            &shop.workload(),
+            "-o",
+            &plan,
+            "--pgbouncer",
+            nobody,
+            "--json",
+        ],
     );
     assert_eq!(answer.status, 3, "{}", answer.stdout);
     assert!(error_of(&answer).contains("127.0.0.1:1"), "{}", answer.stdout);
@@ -181,8 +205,17 @@ fn a_pooler_that_is_down_or_runs_on_another_file_is_named() {
     let answer = pgassay(
         &shop.state(),
         &[
-            "plan", &shop.dsn(), "--workload", &shop.workload(), "-o", &plan, "--pgbouncer",
-            &shop.pooler.console_dsn(), "--pgbouncer-ini", &copy, "--json",
+            "plan",
+            &shop.dsn(),
+            "--workload",
+            &shop.workload(),
+            "-o",
+            &plan,
+            "--pgbouncer",
+            &shop.pooler.console_dsn(),
+            "--pgbouncer-ini",
+            &copy,
+            "--json",
         ],
     );
     assert_eq!(answer.status, 0, "{}", answer.stdout);

@@ -61,21 +61,48 @@ fn every_step_works_by_hand_and_the_rollback_restores_everything() {
     let workload = shop.workload();
     let app = shop.app_dsn();
     let answer = shop.pgassay(&[
-        "measure", &app, "--direct", &dsn, "--workload", &workload, "--rate", "60", "--duration", "8s", "-o",
-        &measured, "--json",
+        "measure",
+        &app,
+        "--direct",
+        &dsn,
+        "--workload",
+        &workload,
+        "--rate",
+        "60",
+        "--duration",
+        "8s",
+        "-o",
+        &measured,
+        "--json",
     ]);
     assert_eq!(answer.status, 0, "{}", answer.stderr);
     let measurement = answer.json();
     assert_eq!(measurement["schema"], "pgassay/measurement/1");
     assert_eq!(measurement["errors"], 0, "{measurement}");
     let ledger = measurement["ledger_ms"].as_object().unwrap();
-    let parts: f64 = ledger.iter().filter(|(name, _)| *name != "total").filter_map(|(_, part)| part.as_f64()).sum();
-    assert!((parts - number(&ledger["total"])).abs() < 0.01 * number(&ledger["total"]), "{ledger:?}");
+    let parts: f64 = ledger
+        .iter()
+        .filter(|(name, _)| *name != "total")
+        .filter_map(|(_, part)| part.as_f64())
+        .sum();
+    assert!(
+        (parts - number(&ledger["total"])).abs() < 0.01 * number(&ledger["total"]),
+        "{ledger:?}"
+    );
 
     // What could be won, and by what; nothing is touched.
     let plan = shop.file("plan.json");
-    let answer =
-        shop.pgassay(&["plan", &dsn, "--workload", &workload, "--measurement", &measured, "-o", &plan, "--json"]);
+    let answer = shop.pgassay(&[
+        "plan",
+        &dsn,
+        "--workload",
+        &workload,
+        "--measurement",
+        &measured,
+        "-o",
+        &plan,
+        "--json",
+    ]);
     assert_eq!(answer.status, 0, "{}", answer.stderr);
     let document = answer.json();
     assert_eq!(document["schema"], "pgassay/plan/1");
@@ -100,9 +127,13 @@ fn every_step_works_by_hand_and_the_rollback_restores_everything() {
     let answer = shop.pgassay(&["apply", &plan, &dsn, "--json"]);
     assert_eq!(answer.status, 0, "{}{}", answer.stdout, answer.stderr);
     let run = answer.json()["run"].as_str().unwrap().to_owned();
-    assert!(answer.json()["backups"].as_array().unwrap().iter().all(|path| {
-        std::path::Path::new(path.as_str().unwrap()).exists()
-    }));
+    assert!(
+        answer.json()["backups"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|path| { std::path::Path::new(path.as_str().unwrap()).exists() })
+    );
     assert_ne!(shop.everything(), before);
 
     // Before and after from the journal.

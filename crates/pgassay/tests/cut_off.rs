@@ -28,11 +28,7 @@ fn plan(shop: &Shop) -> String {
 }
 
 fn building(shop: &Shop) -> bool {
-    !shop
-        .server
-        .query(DATABASE, "SELECT 1 FROM pg_stat_progress_create_index")
-        .unwrap()
-        .is_empty()
+    !shop.server.query(DATABASE, "SELECT 1 FROM pg_stat_progress_create_index").unwrap().is_empty()
 }
 
 /// Holds locks on both relations in a session of its own until `release` is called.
@@ -44,9 +40,11 @@ impl Holder {
     fn hold(shop: &Shop) -> Holder {
         let dsn = shop.dsn();
         let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                let (client, connection) = tokio_postgres::connect(&dsn, tokio_postgres::NoTls).await.unwrap();
+                let (client, connection) =
+                    tokio_postgres::connect(&dsn, tokio_postgres::NoTls).await.unwrap();
                 tokio::spawn(connection);
                 // Ended by `release`, which terminates the session.
                 let _ = client
@@ -103,7 +101,11 @@ fn after_kill_9_the_next_command_says_so_and_a_rollback_restores() {
     // A second pgassay is kept out, and says by whom.
     let second = shop.pgassay(&["apply", &plan, &shop.dsn(), "--json"]);
     assert_eq!(second.status, 2, "{}", second.stdout);
-    assert!(second.json()["error"].as_str().unwrap().contains("another pgassay"), "{}", second.stdout);
+    assert!(
+        second.json()["error"].as_str().unwrap().contains("another pgassay"),
+        "{}",
+        second.stdout
+    );
 
     child.kill().unwrap();
     child.wait().unwrap();
@@ -156,7 +158,14 @@ fn ctrl_c_while_measuring_changes_nothing_and_ends_with_130() {
     let shop = Shop::open(5_000);
     let before = shop.everything();
     let mut child = command(&shop.state())
-        .args(["optimize", &shop.dsn(), "--workload", &shop.workload(), "--out", &shop.file("report")])
+        .args([
+            "optimize",
+            &shop.dsn(),
+            "--workload",
+            &shop.workload(),
+            "--out",
+            &shop.file("report"),
+        ])
         .args(["--app-dsn", &shop.app_dsn(), "--duration", "30s"])
         .stdout(Stdio::null())
         .stderr(Stdio::piped())

@@ -21,10 +21,26 @@ fn demo(scenario: &str, scale: &str) -> Demo {
     let out = folder.path().display().to_string();
     let answer = support::pgassay(
         &folder.path().join("state"),
-        &["demo", "--scenario", scenario, "--scale", scale, "--duration", "10s", "--out", &out, "--json"],
+        &[
+            "demo",
+            "--scenario",
+            scenario,
+            "--scale",
+            scale,
+            "--duration",
+            "10s",
+            "--out",
+            &out,
+            "--json",
+        ],
     );
     for file in ["report.html", "report.md", "run.json"] {
-        assert!(folder.path().join(file).is_file(), "{file} is missing\n{}{}", answer.stdout, answer.stderr);
+        assert!(
+            folder.path().join(file).is_file(),
+            "{file} is missing\n{}{}",
+            answer.stdout,
+            answer.stderr
+        );
     }
     eprintln!("{}", answer.stderr);
     Demo { run: answer.json(), folder, status: answer.status }
@@ -41,7 +57,12 @@ impl Demo {
     }
 
     fn changes(&self, state: &str) -> Vec<&Value> {
-        self.run["changes"].as_array().unwrap().iter().filter(|change| change["state"] == state).collect()
+        self.run["changes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|change| change["state"] == state)
+            .collect()
     }
 
     fn not_proposed(&self) -> String {
@@ -50,7 +71,8 @@ impl Demo {
 
     fn ledger_share(&self, when: &str, parts: &[&str]) -> f64 {
         let ledger = &self.run[when]["ledger_ms"];
-        parts.iter().filter_map(|part| ledger[part].as_f64()).sum::<f64>() / ledger["total"].as_f64().unwrap()
+        parts.iter().filter_map(|part| ledger[part].as_f64()).sum::<f64>()
+            / ledger["total"].as_f64().unwrap()
     }
 }
 
@@ -73,7 +95,11 @@ fn missing_indexes_are_found_built_and_proven() {
 #[test]
 fn where_connecting_is_the_time_the_userlist_is_changed_and_no_index() {
     let demo = demo("reconnect", "0.1");
-    assert!(demo.ledger_share("before", &["connect", "tls", "auth"]) > 0.5, "{}", demo.run["before"]["ledger_ms"]);
+    assert!(
+        demo.ledger_share("before", &["connect", "tls", "auth"]) > 0.5,
+        "{}",
+        demo.run["before"]["ledger_ms"]
+    );
     let kept = demo.changes("kept");
     assert_eq!(kept.len(), 1, "{}", demo.run["changes"]);
     assert_eq!(kept[0]["kind"], "set_pooler");
@@ -94,7 +120,11 @@ fn where_connecting_is_the_time_the_userlist_is_changed_and_no_index() {
 fn a_healthy_system_is_left_as_it_is() {
     let demo = demo("healthy", "0.1");
     assert!(demo.changes("kept").is_empty(), "{}", demo.run["changes"]);
-    assert!(demo.run["headline"].as_str().unwrap().starts_with("Nothing to gain"), "{}", demo.run["headline"]);
+    assert!(
+        demo.run["headline"].as_str().unwrap().starts_with("Nothing to gain"),
+        "{}",
+        demo.run["headline"]
+    );
     assert!(demo.run["rollback"].as_array().unwrap().is_empty());
 }
 

@@ -36,7 +36,8 @@ pub fn pgassay(state: &Path, arguments: &[&str]) -> Answer {
 pub fn command(state: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pgassay"));
     command.env("PGASSAY_STATE", state);
-    for name in ["PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE", "PGSERVICE", "PGSSLMODE"] {
+    for name in ["PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE", "PGSERVICE", "PGSSLMODE"]
+    {
         command.env_remove(name);
     }
     command
@@ -88,7 +89,10 @@ impl Shop {
             )
             .unwrap();
         let secret = server
-            .query("postgres", &format!("SELECT rolpassword FROM pg_authid WHERE rolname = '{ROLE}'"))
+            .query(
+                "postgres",
+                &format!("SELECT rolpassword FROM pg_authid WHERE rolname = '{ROLE}'"),
+            )
             .unwrap()[0][0]
             .clone()
             .unwrap();
@@ -107,7 +111,10 @@ impl Shop {
         std::fs::create_dir(&workload).unwrap();
         for (name, text) in [
             ("by_name.sql", "-- weight: 5\nSELECT id, email FROM users WHERE username = $1"),
-            ("token.sql", "-- weight: 5\nSELECT token FROM tokens WHERE user_id = $1 AND service = $2"),
+            (
+                "token.sql",
+                "-- weight: 5\nSELECT token FROM tokens WHERE user_id = $1 AND service = $2",
+            ),
             ("user.sql", "-- weight: 2\nSELECT username FROM users WHERE id = $1"),
         ] {
             std::fs::write(workload.join(name), text).unwrap();
@@ -167,7 +174,8 @@ impl Shop {
         Everything {
             indexes,
             settings,
-            auto_conf: std::fs::read(self.server.data_directory().join("postgresql.auto.conf")).unwrap(),
+            auto_conf: std::fs::read(self.server.data_directory().join("postgresql.auto.conf"))
+                .unwrap(),
             ini: std::fs::read(self.pooler.ini_path()).unwrap(),
             userlist: std::fs::read(self.pooler.userlist_path()).unwrap(),
         }

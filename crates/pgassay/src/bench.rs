@@ -1,0 +1,192 @@
+//! The measurements of one run: always the same workload and load, so that any two of them can be compared.
+
+use crate::failure::Failure;
+use crate::measure::{self, Options};
+use crate::target::Target;
+use pgassay_judge::{Design, LOOKS, Margins};
+use pgassay_load::LoadMode;
+use pgassay_model::comparison::{Comparison, Verdict};
+use pgassay_model::measurement::{Connect, Measurement};
+use pgassay_model::plan::Plan;
+use pgassay_model::snapshot::Snapshot;
+use pgassay_model::workload::Workload;
+use pgassay_pgbouncer::Console;
+use pgassay_postgres::Session;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Clients that find the capacity.
+pub const CAPACITY_CLIENTS: u32 = 8;
+/// The most requests in flight in an open loop.
+pub const OPEN_LOOP_CLIENTS: u32 = 32;
+/// Confidence of every interval.
+pub const CONFIDENCE: f64 = 0.95;
+/// Statements measured by themselves at most, so that a run stays bounded.
+const MOST_RARE: usize = 8;
+/// Requests of a rare statement that each side should see: two for each of [`LOOKS`]' first blocks.
+const RARE_REQUESTS: u32 = 16;
+
+/// The parts of a measurement that stay the same over a run.
+pub struct Bench<'a> {
+    /// What is measured.
+    pub target: &'a Target,
+    /// Reads the server's own figures.
+    pub session: &'a Session,
+    /// Reads the pooler's.
+    pub console: Option<&'a Console>,
+    /// What is driven.
+    pub workload: &'a Workload,
+    /// How.
+    pub options: Options,
+    /// Statements measured by themselves too, with what they took before anything was changed (ms).
+    pub rare: BTreeMap<String, f64>,
+}
+
+/// One state of the target as measured: the whole workload, and by themselves the statements that it asks too
+/// rarely to be judged within it.
+pub struct Side {
+    /// The whole workload.
+    pub whole: Measurement,
+    /// By statement.
+    pub rare: BTreeMap<String, Measurement>,
+}
+
+impl Bench<'_> {
+    /// Measures the whole workload.
+    pub async fn whole(&self) -> Result<Measurement, Failure> {
+        measure::measure(
+            self.target,
+            Some(self.session),
+            self.console,
+            self.workload,
+            &self.options,
+        )
+        .await
+    }
+
+    /// Measures the whole workload, and the rare statements by themselves.
+    pub async fn side(&self) -> Result<Side, Failure> {
+        let whole = self.whole().await?;
+        Ok(Side { whole, rare: self.rare_ones().await? })
+    }
+
+    /// Finds the statements that changes of `plan` are meant for and that too few blocks of `before` have seen.
+    pub fn find_rare(&mut self, plan: &Plan, before: &Measurement) {
+        let seen = |id: &str| {
+            before.blocks.iter().filter(|block| block.statements.contains_key(id)).count()
+        };
+        self.rare = before
+            .statements
+            .iter()
+            .filter(|statement| seen(&statement.id) < LOOKS[0] as usize)
+            .filter(|statement| {
+                plan.changes.iter().any(|change| change.statements.contains(&statement.id))
+            })
+            .take(MOST_RARE)
+            .map(|statement| (statement.id.clone(), statement.latency_ms.mean))
+            .collect();
+    }
+
+    /// Measures each rare statement by itself, one client in a closed loop.
+    pub async fn rare_ones(&self) -> Result<BTreeMap<String, Measurement>, Failure> {
+        let mut measured = BTreeMap::new();
+        for (id, mean_ms) in &self.rare {
+            let mut alone = self.workload.clone();
+            alone.statements.retain(|statement| statement.id == *id);
+            self.target
+                .progress
+                .step(format!("measuring {id} by itself, since the workload asks it rarely"));
+            let wanted = Duration::from_secs_f64(mean_ms.max(1.0) / 1e3 * f64::from(RARE_REQUESTS));
+            let duration = wanted.clamp(Duration::from_secs(2), Duration::from_secs(20));
+            let options = Options {
+                mode: LoadMode::Closed { clients: 1 },
+                duration,
+                warmup: Duration::from_millis(500),
+                block: duration / LOOKS[0],
+                ..self.options.clone()
+            };
+            let one =
+                measure::measure(self.target, Some(self.session), self.console, &alone, &options)
+                    .await?;
+            measured.insert(id.clone(), one);
+        }
+        Ok(measured)
+    }
+
+    /// Closed loop, for the throughput that is possible.
+    pub async fn capacity(&self) -> Result<Measurement, Failure> {
+        let clients = match self.options.mode {
+            LoadMode::Closed { clients } => clients,
+            LoadMode::Open { clients, .. } => clients.min(CAPACITY_CLIENTS),
+        };
+        let duration = (self.options.duration / 3).max(Duration::from_secs(4));
+        let options = Options {
+            mode: LoadMode::Closed { clients },
+            duration,
+            block: duration / 8,
+            ..self.options.clone()
+        };
+        measure::measure(self.target, Some(self.session), self.console, self.workload, &options)
+            .await
+    }
+}
+
+/// Compares two states; returns every comparison, the verdict over all, and its grounds.
+pub fn compare(before: &Side, after: &Side) -> (Vec<Comparison>, Verdict, String) {
+    let margins = Margins::default();
+    let mut comparison = pgassay_judge::compare_measurements(
+        &before.whole,
+        &after.whole,
+        Design::BeforeAfter,
+        &margins,
+        CONFIDENCE,
+    );
+    let mut beneath = Vec::new();
+    for (id, alone) in &before.rare {
+        let metric = format!("statement:{id}");
+        let Some(after) = after.rare.get(id) else { continue };
+        let found = pgassay_judge::compare_measurements(
+            alone,
+            after,
+            Design::BeforeAfter,
+            &margins,
+            CONFIDENCE,
+        )
+        .into_iter()
+        .find(|entry| entry.metric == metric);
+        let Some(mut entry) = found else { continue };
+        entry.method =
+            format!("driven by itself, since the workload asks it rarely; {}", entry.method);
+        // A statement that is too small a part of the load to be a guard stays none.
+        match comparison.iter_mut().find(|known| known.metric == metric) {
+            Some(known) => *known = entry,
+            None => beneath.push(entry),
+        }
+    }
+    let (verdict, reason) = pgassay_judge::overall(&comparison, &margins);
+    comparison.extend(beneath);
+    (comparison, verdict, reason)
+}
+
+/// Clients to drive: where they keep their connections, no more than a pool in session mode has servers for,
+/// since the others would only wait until PgBouncer turns them away.
+pub fn clients(target: &Target, snapshot: &Snapshot, connect: Connect, wanted: u32) -> u32 {
+    let Some(pooler) = &snapshot.pooler else { return wanted };
+    if connect == Connect::PerRequest || pooler.text("pool_mode") != Some("session") {
+        return wanted;
+    }
+    pooler
+        .databases
+        .iter()
+        .find(|database| database.name == target.application.database)
+        .and_then(|database| u32::try_from(database.pool_size).ok())
+        .map_or(wanted, |servers| wanted.min(servers).max(1))
+}
+
+/// The load in words.
+pub fn describe(mode: &LoadMode) -> String {
+    match mode {
+        LoadMode::Closed { clients } => format!("{clients} clients in a closed loop"),
+        LoadMode::Open { rate, .. } => format!("open loop, {rate:.0} requests/s"),
+    }
+}
