@@ -15,6 +15,8 @@ const LARGE_STATEMENT: f64 = 0.10;
 const GOOD_HIT_SHARE: f64 = 0.98;
 /// Rows read by each sequential scan from which scans are a finding (check low-index-use: 10k rows).
 const MANY_ROWS: f64 = 10_000.0;
+/// Scans below this number are those of loading and building indexes.
+const MANY_SCANS: u64 = 100;
 
 /// Everything found. `today` are the plans without any proposed index.
 pub(crate) fn find(evidence: &Evidence<'_>, today: &PlanGate<'_>) -> Vec<Finding> {
@@ -38,7 +40,8 @@ fn fact(title: impl Into<String>, evidence: Vec<String>) -> Finding {
 
 fn connecting(evidence: &Evidence<'_>) -> Option<Finding> {
     let measurement = evidence.measurement?;
-    let share = evidence.levers.share(Lever::Connections).filter(|share| *share >= NEGLIGIBLE)?;
+    let part = evidence.levers.part(Lever::Connections).filter(|part| *part >= NEGLIGIBLE)?;
+    let share = evidence.levers.at_most(Lever::Connections)?;
     let ledger = &measurement.ledger_ms;
     let parts = [("socket", ledger.connect), ("TLS", ledger.tls), ("log-in", ledger.auth)];
     let how = match measurement.mode.connect {
@@ -46,7 +49,11 @@ fn connecting(evidence: &Evidence<'_>) -> Option<Finding> {
         Connect::Reuse => "connections are reused, yet opening them shows",
     };
     Some(Finding {
-        title: format!("opening connections takes {} of the response time", words::share(share)),
+        title: format!(
+            "opening connections takes {} of the response time, and at most {} with what waits behind it",
+            words::share(part),
+            words::share(share)
+        ),
         evidence: std::iter::once(how.to_owned())
             .chain(parts.iter().filter_map(|(name, ms)| Some(format!("{name}: {}", Ms((*ms)?)))))
             .collect(),
@@ -55,7 +62,7 @@ fn connecting(evidence: &Evidence<'_>) -> Option<Finding> {
 }
 
 fn waiting(evidence: &Evidence<'_>) -> Option<Finding> {
-    let share = evidence.levers.share(Lever::Pool).filter(|share| *share >= NEGLIGIBLE)?;
+    let share = evidence.levers.part(Lever::Pool).filter(|share| *share >= NEGLIGIBLE)?;
     let window = evidence.measurement?.pool;
     Some(Finding {
         title: format!(
@@ -84,7 +91,10 @@ fn waiting(evidence: &Evidence<'_>) -> Option<Finding> {
 }
 
 fn statements(evidence: &Evidence<'_>, today: &PlanGate<'_>) -> Vec<Finding> {
-    let execution = evidence.levers.share(Lever::Execution);
+    let execution = evidence.levers.part(Lever::Execution);
+    if execution.is_some_and(|part| part < LARGE_STATEMENT) {
+        return Vec::new();
+    }
     let (what, of) = match execution {
         Some(_) => ("latency", "the response time"),
         None => ("execution", "the execution time (pg_stat_statements)"),
@@ -98,7 +108,10 @@ fn statements(evidence: &Evidence<'_>, today: &PlanGate<'_>) -> Vec<Finding> {
             let mut facts =
                 vec![format!("{} requests, mean {what} {}", load.requests, Ms(load.mean_ms))];
             if execution.is_some() {
-                facts.push(format!("{} of the execution time", words::share(load.of_execution)));
+                facts.push(format!(
+                    "about {} of the execution time (estimate from its latency)",
+                    words::share(load.of_execution)
+                ));
             }
             let plan = today.plans().find(|(statement, _)| statement.id == id);
             facts.extend(plan.map(|(_, planned)| {
@@ -246,7 +259,7 @@ fn scans(evidence: &Evidence<'_>) -> Vec<Finding> {
             let activity = &relation.activity;
             let scans = activity.sequential_scans;
             let rows = activity.sequential_rows_read as f64 / scans.max(1) as f64;
-            (scans > activity.index_scans && rows >= MANY_ROWS).then(|| {
+            (scans >= MANY_SCANS && scans > activity.index_scans && rows >= MANY_ROWS).then(|| {
                 fact(
                     format!("{} is read by sequential scans more often than by index", relation.name),
                     vec![format!(

@@ -93,9 +93,9 @@ pub(crate) fn decide(
             advice.cost_before
         ));
     }
-    let execution = evidence.levers.share(Lever::Execution);
+    let execution = evidence.levers.part(Lever::Execution);
     if let Some(execution) = execution {
-        let most = (savings.total * MOST).min(1.0) * with_pool(execution, evidence);
+        let most = (savings.total * MOST).min(1.0) * with_waiting(execution, evidence);
         if most < NEGLIGIBLE {
             return Err(format!(
                 "the best set found ({}) would save at most {} of the response time: less than the {} that can be told from noise",
@@ -114,9 +114,9 @@ pub(crate) fn decide(
         .collect())
 }
 
-/// What shorter execution can win: execution, and waiting for servers that are held by it.
-fn with_pool(execution: f64, evidence: &Evidence<'_>) -> f64 {
-    (execution + evidence.levers.share(Lever::Pool).unwrap_or(0.0)).min(1.0)
+/// What shorter execution can win at most: itself, and what waits behind it.
+fn with_waiting(execution: f64, evidence: &Evidence<'_>) -> f64 {
+    evidence.levers.at_most(Lever::Execution).unwrap_or(execution)
 }
 
 fn draft(
@@ -144,7 +144,7 @@ fn draft(
         apply: vec![index.ddl.clone()],
         undo: vec![drop_index_ddl(&definition.relation.schema, &definition.name, true)],
         needs_restart: false,
-        expected: expected(index, saved, execution, advice, evidence),
+        expected: expected(index, (saved, savings.total), execution, advice, evidence),
         risk,
         evidence: vec![
             index.reason.clone(),
@@ -166,7 +166,7 @@ fn draft(
 
 fn expected(
     index: &ProposedIndex,
-    saved: f64,
+    (saved, all): (f64, f64),
     execution: Option<f64>,
     advice: &IndexAdvice,
     evidence: &Evidence<'_>,
@@ -182,7 +182,9 @@ fn expected(
                 percent(-saved),
                 words::share(execution)
             ),
-            low: Some(-(saved * MOST).min(1.0) * with_pool(execution, evidence)),
+            low: Some(
+                -saved * MOST.min(1.0 / all.max(f64::EPSILON)) * with_waiting(execution, evidence),
+            ),
             high: Some(-saved * LEAST * execution),
             source,
         },

@@ -38,11 +38,14 @@ impl Load {
         }
     }
 
-    /// What is not execution in the ledger is taken to be the same for every statement, so a statement's
-    /// execution is its mean less that.
+    /// Where execution is most of the response time, what is not execution is taken to be the same for every
+    /// statement, so a statement's execution is its mean less that. Where it is not, the difference of two means
+    /// is mostly noise, and execution is divided as latency is.
     fn measured(measurement: &Measurement) -> Load {
         let ledger = &measurement.ledger_ms;
-        let around = (ledger.total - ledger.execute.unwrap_or(ledger.total)).max(0.0);
+        let execute = ledger.execute.unwrap_or(ledger.total);
+        let mostly = execute >= ledger.total / 2.0;
+        let around = if mostly { (ledger.total - execute).max(0.0) } else { 0.0 };
         let rows = measurement.statements.iter().map(|statement| {
             let answered = statement.requests.saturating_sub(statement.errors);
             let mean = statement.latency_ms.mean;

@@ -21,7 +21,7 @@ use pgassay_model::workload::SkippedStatement;
 /// Makes the plan. Pure but for the questions asked of `what_if`; `interrupt` ends the asking, and what is known
 /// by then is planned.
 pub fn plan(input: &Input<'_>, what_if: &mut dyn WhatIf, interrupt: &Interrupt) -> Plan {
-    let levers = Levers::of(input.measurement);
+    let levers = Levers::of(input.measurement, input.snapshot.host.as_ref().map(|host| host.cores));
     let load = Load::of(input.measurement, input.snapshot.statements.as_deref(), input.workload);
     let shapes = Shapes::of(input.workload, input.snapshot);
     let mut draft = Proposals::default();
@@ -74,7 +74,7 @@ pub fn plan(input: &Input<'_>, what_if: &mut dyn WhatIf, interrupt: &Interrupt) 
         generated_at: input.now,
         target: input.target.clone(),
         ledger_ms: input.measurement.map(|measurement| measurement.ledger_ms),
-        reachable: levers.list(),
+        reachable: levers.list(input.measurement),
         findings: findings::find(&evidence, &today),
         recommendations: recommendations::recommend(&evidence, &changes, input.now),
         changes,

@@ -61,24 +61,25 @@ fn advice(
 
 fn reuse(evidence: &Evidence<'_>) -> Option<Recommendation> {
     let measurement = evidence.measurement?;
-    let share = evidence.levers.share(Lever::Connections).filter(|share| *share >= NEGLIGIBLE)?;
+    let part = evidence.levers.part(Lever::Connections).filter(|part| *part >= NEGLIGIBLE)?;
+    let share = evidence.levers.at_most(Lever::Connections)?;
     (measurement.mode.connect == Connect::PerRequest).then(|| {
         let total = measurement.ledger_ms.total;
         advice(
             "reuse connections in the application",
             format!(
                 "Opening a connection takes {} of {}. Keep a small pool of open connections in each process of the application (persistent connections, or its driver's pool) and let PgBouncer share the servers among them.",
-                Ms(share * total),
+                Ms(part * total),
                 Ms(total)
             ),
             format!("at most −{} of the response time", words::share(share)),
-            "the ledger: connect + tls + auth",
+            "the ledger: connect + tls + auth, and what waits behind them",
         )
     })
 }
 
 fn prepare(evidence: &Evidence<'_>) -> Option<Recommendation> {
-    let share = evidence.levers.share(Lever::Planning).filter(|share| *share >= 0.10)?;
+    let share = evidence.levers.part(Lever::Planning).filter(|share| *share >= 0.10)?;
     let pooled = match evidence.pooler() {
         Some(pooler) if pooler.text("max_prepared_statements").is_none() => {
             " Through PgBouncer in transaction mode that takes version 1.21 or later (max_prepared_statements)."
@@ -97,7 +98,7 @@ fn prepare(evidence: &Evidence<'_>) -> Option<Recommendation> {
 
 /// Repeated reads that take real time. A look-up by a unique key gains nothing: it costs what the cache costs.
 fn caching(evidence: &Evidence<'_>, changes: &[PlannedChange]) -> Vec<Recommendation> {
-    let execution = evidence.levers.share(Lever::Execution);
+    let execution = evidence.levers.part(Lever::Execution);
     evidence
         .shapes
         .iter()
@@ -248,8 +249,11 @@ fn deleted_by_age<'a>(relation: &Relation, shape: &'a StatementShape) -> Option<
 
 fn pool_mode(evidence: &Evidence<'_>) -> Option<Recommendation> {
     let pooler = evidence.pooler()?;
-    let share = evidence.levers.share(Lever::Pool).filter(|share| *share >= NEGLIGIBLE)?;
-    (pooler.text("pool_mode") == Some("session")).then(|| {
+    let share = evidence.levers.part(Lever::Pool).filter(|share| *share >= NEGLIGIBLE)?;
+    // Sharing servers helps only where there were too few of them.
+    let open = evidence.measurement?.pool?.max_servers as f64;
+    let exhausted = open >= pooler.number("default_pool_size")?;
+    (exhausted && pooler.text("pool_mode") == Some("session")).then(|| {
         advice(
             "pool by transaction rather than by session",
             "In session mode a client holds its server until it disconnects. Transaction mode shares it between transactions, but SET, LISTEN, advisory locks, temporary tables and WITH HOLD cursors no longer last longer than a transaction: read the application for them first.",

@@ -200,6 +200,12 @@ fn wal_compression(evidence: &Evidence<'_>, parameter: &Parameter) -> Decision {
         words::share(images),
         Bytes(rate as u64)
     );
+    let window = evidence.measurement.map_or(0.0, |measurement| measurement.duration_s);
+    if evidence.number("checkpoint_timeout").is_none_or(|timeout| window < timeout) {
+        return Decision::Keep(format!(
+            "{figures}, in a window shorter than checkpoint_timeout: they come after a checkpoint, so that their share in the long run is unknown; it stays {current}"
+        ));
+    }
     if images < MANY_IMAGES || rate < NOTICEABLE_WAL {
         return Decision::Keep(format!("{figures}: not worth every writer's CPU"));
     }

@@ -153,11 +153,12 @@ fn a_reconnecting_application_gets_the_secrets_and_nothing_else() {
     assert_eq!(users, &["app"]);
     assert_eq!(userlist.to_str(), Some("/etc/pgbouncer/userlist.txt"));
     let expected = &plan.changes[0].expected;
-    assert!(expected.low.unwrap() > -0.9 && expected.low.unwrap() < -0.85);
+    // All of the log-in but what a SCRAM secret takes, and what waited for PgBouncer meanwhile.
+    assert!((-0.97..-0.94).contains(&expected.low.unwrap()), "{expected:?}");
     assert_eq!(expected.high, Some(-0.45));
     assert_eq!(
         why(&plan, "indexes"),
-        "execution is 1.6 % of the response time: no index or planner setting can win more"
+        "execution is 1.6 % of the response time (1.8 % with what waits behind it): no index or planner setting can win more"
     );
     assert!(why(&plan, "work_mem").contains("execution is 1.6 %"));
     assert!(plan.recommendations[0].title.contains("reuse connections"));
@@ -228,8 +229,8 @@ fn a_missing_index_is_proposed_with_a_range_bounded_by_execution() {
     assert!(index.undo[0].starts_with("DROP INDEX CONCURRENTLY"));
     assert_eq!((index.id.as_str(), index.group.as_str()), ("c1", "indexes"));
     assert_eq!(index.expected.source, ExpectedSource::WhatIf);
-    // Execution is 90 %, nearly all of it saved: at most all of it, at least half.
-    assert!((index.expected.low.unwrap() + 0.9).abs() < 1e-9, "{:?}", index.expected);
+    // Execution is 90 %, nearly all of it saved: at most all of it and of what waits behind it, at least half.
+    assert!((-1.0..-0.9).contains(&index.expected.low.unwrap()), "{:?}", index.expected);
     let least = index.expected.high.unwrap();
     assert!((-0.45..-0.42).contains(&least), "{:?}", index.expected);
     assert_eq!(index.risk.level, RiskLevel::Low);

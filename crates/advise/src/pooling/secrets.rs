@@ -90,7 +90,7 @@ pub(super) fn decide(evidence: &PoolEvidence<'_>) -> Result<Draft, String> {
         ));
     }
     let (Some(measurement), Some(connections)) =
-        (evidence.all.measurement, evidence.all.levers.share(Lever::Connections))
+        (evidence.all.measurement, evidence.all.levers.part(Lever::Connections))
     else {
         return Err(format!(
             "{} in plain text: every log-in derives a key, but nothing was measured, so how much log-ins matter is unknown",
@@ -134,10 +134,27 @@ pub(super) fn decide(evidence: &PoolEvidence<'_>) -> Result<Draft, String> {
             path.display()
         ));
     }
-    Ok(draft(ini.clone(), path, users, login, ledger.auth.unwrap_or(0.0)))
+    let at_most = evidence.all.levers.at_most(Lever::Connections).unwrap_or(connections);
+    let reach = Reach {
+        login_ms: ledger.auth.unwrap_or(0.0),
+        login,
+        with_waiting: (at_most - ledger.share(&["connect", "tls"])).max(login),
+    };
+    Ok(draft(ini.clone(), path, users, &reach))
 }
 
-fn draft(ini: PathBuf, userlist: PathBuf, users: Vec<String>, login: f64, login_ms: f64) -> Draft {
+/// What the log-in takes.
+struct Reach {
+    /// Mean of a request, ms.
+    login_ms: f64,
+    /// Share (0–1) of the response time.
+    login: f64,
+    /// The same, with what waits for PgBouncer while it derives keys.
+    with_waiting: f64,
+}
+
+fn draft(ini: PathBuf, userlist: PathBuf, users: Vec<String>, reach: &Reach) -> Draft {
+    let Reach { login_ms, login, with_waiting } = *reach;
     let best = 1.0 - SCRAM_LOGIN_MS / PLAIN_LOGIN_MS;
     let named = words::list(&users);
     Draft {
@@ -154,10 +171,11 @@ fn draft(ini: PathBuf, userlist: PathBuf, users: Vec<String>, login: f64, login_
         needs_restart: false,
         expected: Expected {
             effect: format!(
-                "a log-in without deriving a key, {PLAIN_LOGIN_MS} ms → {SCRAM_LOGIN_MS} ms in this project's own trial; log-in is {} of the response time",
-                words::share(login)
+                "a log-in without deriving a key, {PLAIN_LOGIN_MS} ms → {SCRAM_LOGIN_MS} ms in this project's own trial; log-in is {} of the response time, at most {} with what waits for PgBouncer meanwhile",
+                words::share(login),
+                words::share(with_waiting)
             ),
-            low: Some(-best * login),
+            low: Some(-best * with_waiting),
             high: Some(-LEAST_SAVED * login),
             source: ExpectedSource::Model,
         },
