@@ -12,6 +12,7 @@ mod candidates;
 mod cover;
 mod immutable;
 mod name;
+mod plans;
 mod rule;
 mod rule_path;
 mod search;

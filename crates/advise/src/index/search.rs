@@ -1,9 +1,9 @@
 //! Chooses among candidates: greedy by worth per byte, then swaps, then what became needless is dropped.
 //!
 //! A statement's candidates are offered to the engine all at once, a few rounds; only what it picks is searched
-//! further (design "indexes": 72 EXPLAINs instead of thousands). A plan that used U under configuration C is the
-//! plan under every C' with U ⊆ C' ⊆ C, so few questions are asked twice.
+//! further (design "indexes": 72 EXPLAINs instead of thousands).
 
+use super::plans::Planned;
 use super::statement::Asked;
 use super::writes::{Kept, Writes};
 use super::{MINIMUM_WORTH, cover, name, rule, size, wanted};
@@ -11,7 +11,7 @@ use pgassay_model::index::{IndexDefinition, RelationName};
 use pgassay_model::interrupt::Interrupt;
 use pgassay_model::snapshot::Snapshot;
 use pgassay_model::units::Bytes;
-use pgassay_model::what_if::{Hypothesis, WhatIf};
+use pgassay_model::what_if::WhatIf;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
@@ -47,22 +47,14 @@ pub(super) struct Candidate {
     pub share: f64,
 }
 
-/// A plan that is known.
-#[derive(Debug, Clone)]
-struct Planned {
-    offered: Set,
-    used: Set,
-    cost: f64,
-}
-
 /// The state of a search.
 pub(super) struct Search<'a> {
     snapshot: &'a Snapshot,
-    asked: &'a [Asked<'a>],
-    engine: &'a mut dyn WhatIf,
+    pub(super) asked: &'a [Asked<'a>],
+    pub(super) engine: &'a mut dyn WhatIf,
     writes: Writes<'a>,
     budget: Option<Bytes>,
-    stop: Stop,
+    pub(super) stop: Stop,
     pub candidates: Vec<Candidate>,
     /// Candidates of each statement.
     pub offered: Vec<Set>,
@@ -76,9 +68,9 @@ pub(super) struct Search<'a> {
     pub chosen: Set,
     /// Candidates the engine could not answer for, with its words.
     pub refused: Vec<(usize, String)>,
-    plans: Vec<Vec<Planned>>,
+    pub(super) plans: Vec<Vec<Planned>>,
     /// Of each statement, the candidates that could serve it.
-    matters: Vec<Set>,
+    pub(super) matters: Vec<Set>,
 }
 
 /// Candidates to add together, with the last known worth beyond writers' cost.
@@ -158,7 +150,8 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Searches.
+    /// Searches. When it is time to stop, no more questions are asked, and the choice is made among the plans that
+    /// are known by then.
     pub(super) fn run(&mut self) {
         for ((asked, offered), matters) in
             self.asked.iter().zip(&self.offered).zip(&mut self.matters)
@@ -209,7 +202,7 @@ impl<'a> Search<'a> {
                 _ => None,
             })
             .collect();
-        while !self.stop.requested() {
+        loop {
             let least = MINIMUM_WORTH * self.objective(&self.chosen.clone());
             // The first among equals, so that the order of the candidates decides and nothing else.
             let best = moves
@@ -250,9 +243,6 @@ impl<'a> Search<'a> {
         let sets: BTreeSet<Set> = alone.chain(self.together.iter().cloned()).collect();
         let mut moves = Vec::new();
         for added in sets {
-            if self.stop.requested() {
-                break;
-            }
             moves.extend(self.weigh(&added));
         }
         moves
@@ -274,7 +264,7 @@ impl<'a> Search<'a> {
 
     /// Drops chosen indexes without which nothing is lost, the least worth first.
     fn drop_needless(&mut self) {
-        while !self.stop.requested() {
+        loop {
             let total = self.objective(&self.chosen.clone());
             let mut least: Option<(f64, usize)> = None;
             for candidate in self.chosen.clone() {
@@ -373,84 +363,6 @@ impl<'a> Search<'a> {
                 Some(self.writes.added(self.snapshot.relation(name)?, &kept))
             })
             .sum()
-    }
-
-    /// Cost of a statement under a set, and the candidates its plan uses.
-    pub(super) fn plan(&mut self, statement: usize, set: &Set) -> (f64, Set) {
-        let asked = self.asked;
-        let Some((asked, before)) =
-            asked.get(statement).and_then(|asked| Some((asked, asked.before.as_ref()?)))
-        else {
-            return (0.0, Set::new());
-        };
-        let Some(matters) = self.matters.get(statement) else {
-            return (before.total_cost, Set::new());
-        };
-        let mut relevant: Set = set
-            .intersection(matters)
-            .copied()
-            .filter(|candidate| !self.refused.iter().any(|(refused, _)| refused == candidate))
-            .collect();
-        if relevant.is_empty() {
-            return (before.total_cost, Set::new());
-        }
-        if let Some(known) = self.plans.get(statement).and_then(|plans| {
-            plans
-                .iter()
-                .find(|plan| plan.used.is_subset(&relevant) && relevant.is_subset(&plan.offered))
-        }) {
-            return (known.cost, known.used.clone());
-        }
-        loop {
-            match self.ask(asked, &relevant) {
-                Ok((cost, used)) => {
-                    if let Some(plans) = self.plans.get_mut(statement) {
-                        plans.push(Planned { offered: relevant, used: used.clone(), cost });
-                    }
-                    return (cost, used);
-                }
-                Err(reason) => {
-                    // One bad candidate spoils the question: find it by asking for each alone.
-                    let bad: Vec<(usize, String)> = if relevant.len() == 1 {
-                        relevant.iter().map(|candidate| (*candidate, reason.clone())).collect()
-                    } else {
-                        relevant
-                            .iter()
-                            .filter_map(|candidate| {
-                                Some((*candidate, self.ask(asked, &Set::from([*candidate])).err()?))
-                            })
-                            .collect()
-                    };
-                    relevant
-                        .retain(|candidate| !bad.iter().any(|(refused, _)| refused == candidate));
-                    let gave_up = bad.is_empty() || relevant.is_empty();
-                    self.refused.extend(bad);
-                    if gave_up {
-                        return (before.total_cost, Set::new());
-                    }
-                }
-            }
-        }
-    }
-
-    fn ask(&mut self, asked: &Asked<'_>, set: &Set) -> Result<(f64, Set), String> {
-        let indexes: Vec<IndexDefinition> = set
-            .iter()
-            .filter_map(|candidate| Some(self.candidates.get(*candidate)?.definition.clone()))
-            .collect();
-        let hypothesis = Hypothesis { indexes, ..Hypothesis::default() };
-        let plan =
-            self.engine.cost(asked.statement, &hypothesis).map_err(|error| error.to_string())?;
-        let used = set
-            .iter()
-            .copied()
-            .filter(|candidate| {
-                self.candidates
-                    .get(*candidate)
-                    .is_some_and(|known| plan.indexes.contains(&known.definition.name))
-            })
-            .collect();
-        Ok((plan.total_cost, used))
     }
 
     fn relation_of(&self, candidate: usize) -> Option<&RelationName> {
