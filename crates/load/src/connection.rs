@@ -231,7 +231,17 @@ impl Connection {
         messages: &[u8],
         patience: Patience<'_>,
     ) -> Result<Option<ServerError>, ConnectionError> {
-        self.wire.send(messages, patience)?;
+        match self.wire.send(messages, patience) {
+            // Its last words may be there to read: why it ended the session.
+            Err(ConnectionError::Closed) => {
+                return Err(self
+                    .wire
+                    .until_ready(patience)
+                    .err()
+                    .unwrap_or(ConnectionError::Closed));
+            }
+            sent => sent?,
+        }
         let ready = self.wire.until_ready(patience)?;
         if ready.in_failed_transaction {
             // A workload that begins transactions itself: without this every later request would fail.

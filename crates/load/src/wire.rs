@@ -129,6 +129,16 @@ pub(crate) fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
 }
 
+/// A socket's error that ends the connection.
+fn ended(doing: &'static str, source: io::Error) -> ConnectionError {
+    match source.kind() {
+        ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => {
+            ConnectionError::Closed
+        }
+        _ => ConnectionError::Io { doing, source },
+    }
+}
+
 /// A stream with its inbox.
 #[derive(Debug)]
 pub(crate) struct Wire {
@@ -155,14 +165,14 @@ impl Wire {
                 Ok(0) => return Err(ConnectionError::Closed),
                 Ok(sent) => rest = rest.get(sent..).unwrap_or_default(),
                 Err(error) if is_timeout(&error) => patience.check()?,
-                Err(source) => return Err(ConnectionError::Io { doing: "sending", source }),
+                Err(error) => return Err(ended("sending", error)),
             }
         }
         loop {
             match self.transport.flush() {
                 Ok(()) => return Ok(()),
                 Err(error) if is_timeout(&error) => patience.check()?,
-                Err(source) => return Err(ConnectionError::Io { doing: "sending", source }),
+                Err(error) => return Err(ended("sending", error)),
             }
         }
     }
@@ -189,17 +199,7 @@ impl Wire {
                     return Ok(());
                 }
                 Err(error) if is_timeout(&error) => patience.check()?,
-                Err(error)
-                    if matches!(
-                        error.kind(),
-                        ErrorKind::UnexpectedEof
-                            | ErrorKind::ConnectionReset
-                            | ErrorKind::BrokenPipe
-                    ) =>
-                {
-                    return Err(ConnectionError::Closed);
-                }
-                Err(source) => return Err(ConnectionError::Io { doing: "reading", source }),
+                Err(error) => return Err(ended("reading", error)),
             }
         }
     }

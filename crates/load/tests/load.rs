@@ -19,6 +19,14 @@ fn count(server: &Postgres, database: &str, sql: &str) -> u64 {
     rows[0][0].as_deref().unwrap().parse().unwrap()
 }
 
+/// Asks until the answer is at least `least`.
+fn wait_for(server: &Postgres, sql: &str, least: u64) {
+    let end = Instant::now() + Duration::from_secs(10);
+    while count(server, "postgres", sql) < least {
+        assert!(Instant::now() < end, "not {least} within 10 s: {sql}");
+    }
+}
+
 #[test]
 fn blocks_cut_the_window_and_sum_to_it() {
     let server = shared();
@@ -73,11 +81,7 @@ fn a_connection_per_request_is_opened_and_timed_for_every_request() {
     // Sessions are counted when they end and report; the first look of each client is one more.
     let sessions =
         format!("SELECT sessions FROM pg_catalog.pg_stat_database WHERE datname = '{database}'");
-    let end = Instant::now() + Duration::from_secs(5);
-    while count(server, "postgres", &sessions) < measurement.requests && Instant::now() < end {
-        std::thread::yield_now();
-    }
-    assert!(count(server, "postgres", &sessions) >= measurement.requests);
+    wait_for(server, &sessions, measurement.requests);
     let (ledger, sources, _) =
         ledger::compose(&parts, &ServerParts::default(), measurement.latency_ms.mean);
     let known: f64 = ledger.parts().iter().filter_map(|(_, value)| *value).sum();
@@ -191,7 +195,7 @@ fn a_server_that_dies_is_counted_and_nobody_hangs() {
     let measurement = std::thread::scope(|scope| {
         let loaded = scope.spawn(|| drive(&select_one(), &options));
         let active = "SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE application_name = 'pgassay load'";
-        while count(&server, "postgres", active) < 2 {}
+        wait_for(&server, active, 2);
         server.stop().unwrap();
         loaded.join().unwrap().unwrap().measurement
     });
@@ -215,7 +219,7 @@ fn a_broken_connection_is_opened_again() {
             "SELECT count(pg_catalog.pg_terminate_backend(pid)) FROM pg_catalog.pg_stat_activity \
              WHERE datname = '{database}' AND application_name = 'pgassay load'"
         );
-        while count(server, "postgres", &kill) < 2 {}
+        wait_for(server, &kill, 2);
         loaded.join().unwrap().unwrap().measurement
     });
     assert!((1..=4).contains(&measurement.errors), "{}", measurement.errors);
@@ -357,13 +361,28 @@ fn long_answers_are_read_to_their_end() {
 
 /// Waits until no session runs a statement that ends so.
 fn no_longer_active(server: &Postgres, database: &str, ending: &str) {
-    let active = format!(
-        "SELECT count(*) FROM pg_catalog.pg_stat_activity \
+    let over = format!(
+        "SELECT (count(*) = 0)::integer FROM pg_catalog.pg_stat_activity \
          WHERE datname = '{database}' AND query LIKE '%{ending}' AND state = 'active'"
     );
-    let end = Instant::now() + Duration::from_secs(5);
-    while count(server, "postgres", &active) > 0 && Instant::now() < end {
-        std::thread::yield_now();
-    }
-    assert_eq!(count(server, "postgres", &active), 0);
+    wait_for(server, &over, 1);
+}
+
+#[test]
+fn a_server_that_accepts_and_never_answers_hangs_nobody() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let mut options = options(&format!("postgresql://app@127.0.0.1:{port}/app"));
+    options.target.connect_timeout = Duration::from_millis(200);
+    let error = drive(&select_one(), &options).unwrap_err();
+    assert!(matches!(error, LoadError::Unreachable { .. }), "{error:?}");
+    assert!(error.to_string().ends_with("no answer within 200 ms"), "{error}");
+
+    options.target.connect_timeout = Duration::ZERO;
+    let interrupt = Interrupt::default();
+    interrupt.request();
+    let begin = Instant::now();
+    let result = pgassay_load::drive(&select_one(), &options, &interrupt, &|_| {});
+    assert!(matches!(result, Err(LoadError::Interrupted)));
+    assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
 }
