@@ -130,6 +130,8 @@ async fn traffic_is_counted_and_pools_and_databases_are_read() {
     let pooler = PgBouncer::start(PgBouncerOptions {
         databases: vec![("shop".into(), target)],
         users: vec![("app".into(), "plain".into())],
+        // In session mode PAUSE would wait for the client to leave.
+        settings: vec![("pool_mode".into(), "transaction".into())],
         ..PgBouncerOptions::default()
     })
     .unwrap();
