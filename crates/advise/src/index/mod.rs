@@ -11,6 +11,7 @@ mod account;
 mod candidates;
 mod cover;
 mod immutable;
+mod moment;
 mod name;
 mod plans;
 mod rule;

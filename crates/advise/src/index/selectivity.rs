@@ -2,6 +2,7 @@
 //!
 //! Formulas: manual, chapter "Row Estimation Examples"; defaults: `src/include/utils/selfuncs.h`.
 
+use super::moment;
 use pgassay_model::relation::{Column, ColumnStatistics, Relation};
 use pgassay_model::workload::WorkloadStatement;
 use pgassay_sql::{Operator, Predicate, StatementShape, Subject, ValueKind};
@@ -119,7 +120,7 @@ pub(super) fn of(
         ),
         Operator::IsNull => known(statistics.null_fraction),
         Operator::IsNotNull => known(1.0 - statistics.null_fraction),
-        Operator::Range => match range(statistics, statement, predicate) {
+        Operator::Range => match range(relation, statistics, statement, predicate) {
             Some(share) => known(share),
             None => default(INEQUALITY),
         },
@@ -217,13 +218,20 @@ fn list_length(statement: &WorkloadStatement, predicate: &Predicate) -> f64 {
 /// `ineq_histogram_selectivity`: where the value lies among the histogram's bounds, on the side the comparison
 /// keeps; None without values, a histogram, or a direction.
 fn range(
+    relation: &Relation,
     statistics: &ColumnStatistics,
     statement: &WorkloadStatement,
     predicate: &Predicate,
 ) -> Option<f64> {
     let Subject::Column(column) = &predicate.subject else { return None };
-    let below = direction(&statement.sql, column, &predicate.value)?;
-    let values = values(statement, predicate);
+    let (below, values) = match predicate.value {
+        ValueKind::Other => {
+            let analyzed = relation.activity.last_analyze?;
+            let (below, moment) = moment::compared(&statement.sql, column, analyzed)?;
+            (below, vec![moment])
+        }
+        _ => (direction(&statement.sql, column, &predicate.value)?, values(statement, predicate)),
+    };
     let buckets = statistics.histogram.len().checked_sub(1).filter(|buckets| *buckets > 0)?;
     if values.is_empty() {
         return None;
