@@ -5,9 +5,10 @@ use crate::measure::{self, Options};
 use crate::target::Target;
 use pgassay_judge::{Design, LOOKS, Margins};
 use pgassay_load::LoadMode;
+use pgassay_model::change::Change;
 use pgassay_model::comparison::{Comparison, Verdict};
 use pgassay_model::measurement::{Connect, Measurement};
-use pgassay_model::plan::Plan;
+use pgassay_model::plan::{Plan, PlannedChange};
 use pgassay_model::snapshot::Snapshot;
 use pgassay_model::workload::Workload;
 use pgassay_pgbouncer::Console;
@@ -21,6 +22,8 @@ pub const CAPACITY_CLIENTS: u32 = 8;
 pub const OPEN_LOOP_CLIENTS: u32 = 32;
 /// Confidence of every interval.
 pub const CONFIDENCE: f64 = 0.95;
+/// An open loop that answers less than this share of its rate is not one the server keeps up with.
+const KEPT_UP: f64 = 0.9;
 /// Statements measured by themselves at most, so that a run stays bounded.
 const MOST_RARE: usize = 8;
 /// Requests of a rare statement that each side should see: two for each of [`LOOKS`]' first blocks.
@@ -64,9 +67,17 @@ impl Bench<'_> {
         .await
     }
 
-    /// Measures the whole workload, and the rare statements by themselves.
-    pub async fn side(&self) -> Result<Side, Failure> {
-        let whole = self.whole().await?;
+    /// Measures the whole workload, and the rare statements by themselves, with `changes` in force.
+    pub async fn side(&self, changes: &[&PlannedChange]) -> Result<Side, Failure> {
+        let options = Options { awaited_indexes: created_indexes(changes), ..self.options.clone() };
+        let whole = measure::measure(
+            self.target,
+            Some(self.session),
+            self.console,
+            self.workload,
+            &options,
+        )
+        .await?;
         Ok(Side { whole, rare: self.rare_ones().await? })
     }
 
@@ -166,6 +177,26 @@ pub fn compare(before: &Side, after: &Side) -> (Vec<Comparison>, Verdict, String
     let (verdict, reason) = pgassay_judge::overall(&comparison, &margins);
     comparison.extend(beneath);
     (comparison, verdict, reason)
+}
+
+/// Names of the indexes that changes create.
+pub fn created_indexes(changes: &[&PlannedChange]) -> Vec<String> {
+    changes
+        .iter()
+        .filter_map(|planned| match &planned.change {
+            Change::CreateIndex { definition, .. } => {
+                Some(format!("{}.{}", definition.relation.schema, definition.name))
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+/// The requests per second that the server kept up with, where that is less than was asked for.
+pub fn fell_behind(measurement: &Measurement) -> Option<f64> {
+    let rate = measurement.mode.rate?;
+    let answered = measurement.requests as f64 / measurement.duration_s.max(f64::MIN_POSITIVE);
+    (answered < rate * KEPT_UP).then_some(answered)
 }
 
 /// Clients to drive: where they keep their connections, no more than a pool in session mode has servers for,

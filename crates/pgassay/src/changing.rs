@@ -387,7 +387,6 @@ pub async fn rollback(
     };
     let text = match change {
         Some(change) => {
-            executor.recover(&run).await.map_err(change_failure)?;
             executor.rollback(&run, change).await.map_err(change_failure)?;
             format!("{change} of run {run} is taken back")
         }

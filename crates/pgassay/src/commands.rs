@@ -15,7 +15,7 @@ use pgassay_load::LoadMode;
 use pgassay_model::comparison::Verdict;
 use pgassay_model::interrupt::Interrupt;
 use pgassay_model::measurement::{Connect, Measurement};
-use pgassay_model::plan::Plan;
+use pgassay_model::plan::{Plan, PlannedChange};
 use pgassay_model::run::{ChangeState, Run};
 use pgassay_model::snapshot::Snapshot;
 use pgassay_model::workload::Workload;
@@ -160,6 +160,7 @@ impl Context<'_> {
             block: measure::block_length(drive.duration.unwrap_or(DEFAULT_DURATION)),
             seed: drive.seed,
             postmaster: snapshot.host.as_ref().and_then(|host| host.postmaster_pid),
+            awaited_indexes: Vec::new(),
         }
     }
 
@@ -273,6 +274,7 @@ impl Context<'_> {
         self.may_write(&workload)?;
         let duration =
             arguments.drive.duration.unwrap_or(Duration::from_secs_f64(before.duration_s.max(1.0)));
+        let planned: Vec<&PlannedChange> = run.plan.iter().flat_map(|plan| &plan.changes).collect();
         let options = Options {
             connect: before.mode.connect,
             mode: match (drive_mode(&arguments.drive), before.mode.rate, before.mode.clients) {
@@ -286,6 +288,7 @@ impl Context<'_> {
             },
             duration,
             block: measure::block_length(duration),
+            awaited_indexes: bench::created_indexes(&planned),
             ..self.drive_options(&arguments.drive, &snapshot)
         };
         self.progress.step("measuring again");

@@ -2,7 +2,7 @@
 
 use crate::failure::{Exit, Failure, chain};
 use crate::target::{Target, postgres_failure};
-use pgassay_load::{LoadMode, LoadOptions, ServerParts};
+use pgassay_load::{LoadError, LoadMode, LoadOptions, ServerParts};
 use pgassay_model::measurement::{Connect, Measurement, PoolWindow};
 use pgassay_model::pooler::PoolerTotals;
 use pgassay_model::snapshot::StatementStatistics;
@@ -31,7 +31,13 @@ pub struct Options {
     pub seed: u64,
     /// Postmaster's process id, where the server is on this host.
     pub postmaster: Option<u32>,
+    /// Indexes whose use has to be told, by `schema.name`: backends publish their scans late.
+    pub awaited_indexes: Vec<String>,
 }
+
+/// A backend that became idle within a second of its last report publishes what it counted since then this
+/// much later (PGSTAT_IDLE_INTERVAL in postgres.c, 10 s), and a pooler's backends do become idle.
+const SCANS_LATE: Duration = Duration::from_secs(11);
 
 /// Blocks of a measurement: 16, so that an A/A gate has 8 pairs, but none shorter than half a second.
 pub fn block_length(duration: Duration) -> Duration {
@@ -84,25 +90,8 @@ pub async fn measure(
         .map_err(|error| {
             Failure::new(Exit::Unreachable, format!("the load stopped: {error}"), "report this")
         })?
-        .map_err(|error| {
-            if target.interrupt.requested() {
-                Failure::new(
-                    Exit::Interrupted,
-                    "interrupted while measuring",
-                    "nothing was changed by the measurement",
-                )
-            } else {
-                Failure::new(Exit::Unreachable, chain(&error), error.hint())
-            }
-        })?;
-    if target.interrupt.requested() {
-        return Err(Failure::new(
-            Exit::Interrupted,
-            "interrupted while measuring",
-            "nothing was changed by the measurement",
-        ));
-    }
-    let after = count(session, console).await?;
+        .map_err(load_failure)?;
+    let after = await_scans(count(session, console).await?, &before, session, options).await?;
 
     let mut measurement = result.measurement;
     let mut server = ServerParts::default();
@@ -187,6 +176,37 @@ async fn count(session: Option<&Session>, console: Option<&Console>) -> Result<C
         None => None,
     };
     Ok(Counted { statements, index_scans, pooler, at: Instant::now() })
+}
+
+fn load_failure(error: LoadError) -> Failure {
+    let exit = match &error {
+        LoadError::Interrupted => Exit::Interrupted,
+        LoadError::EmptyWorkload | LoadError::Statement { .. } | LoadError::Options(..) => {
+            Exit::Input
+        }
+        _ => Exit::Unreachable,
+    };
+    Failure::new(exit, chain(&error), error.hint())
+}
+
+/// Reads the indexes' scans again until each awaited index was used or no report can be outstanding.
+async fn await_scans(
+    mut after: Counted,
+    before: &Counted,
+    session: Option<&Session>,
+    options: &Options,
+) -> Result<Counted, Failure> {
+    let Some(session) = session else { return Ok(after) };
+    let unused = |scans: &BTreeMap<String, u64>| {
+        options.awaited_indexes.iter().any(|name| scans.get(name) <= before.index_scans.get(name))
+    };
+    let started = Instant::now();
+    while unused(&after.index_scans) && started.elapsed() < SCANS_LATE {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        after.index_scans =
+            pgassay_postgres::index_scans(session).await.map_err(postgres_failure)?;
+    }
+    Ok(after)
 }
 
 /// Samples SHOW POOLS four times a second until the load has stopped: most clients waiting, most servers open.

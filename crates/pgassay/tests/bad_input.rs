@@ -4,7 +4,7 @@
 mod support;
 
 use pgassay_testkit::{Postgres, PostgresOptions};
-use support::{DATABASE, PASSWORD, ROLE, Shop, pgassay};
+use support::{DATABASE, ROLE, Shop, pgassay};
 
 #[test]
 fn an_unreadable_dsn_is_bad_input_and_its_password_is_not_repeated() {
