@@ -2,7 +2,7 @@
 
 use crate::load::{self, Load};
 use crate::plan_gate::PlanGate;
-use crate::reachable::Levers;
+use crate::reachable::{Lever, Levers};
 use crate::shapes::Shapes;
 use crate::words;
 use pgassay_model::interrupt::Interrupt;
@@ -10,7 +10,7 @@ use pgassay_model::measurement::Measurement;
 use pgassay_model::parameter::Parameter;
 use pgassay_model::pooler::PoolerSnapshot;
 use pgassay_model::snapshot::{Counters, Snapshot};
-use pgassay_model::units::Bytes;
+use pgassay_model::units::{Bytes, Ms};
 use pgassay_model::workload::Workload;
 
 /// PostgreSQL's page size; other sizes are a compile-time choice that nobody makes (manual, block_size).
@@ -172,6 +172,20 @@ impl<'a> Evidence<'a> {
             (None, Some(clients)) => Some(f64::from(clients)),
             _ => Some(measurement.throughput * measurement.latency_ms.mean / 1e3),
         }
+    }
+
+    /// Mean wait for a server that PgBouncer itself counted, ms a transaction; the ledger's pool_wait also holds
+    /// waiting for a connection of the client's own pool, which no setting of PgBouncer changes.
+    pub(crate) fn server_wait(&self) -> Option<Ms> {
+        let window = self.measurement?.pool.filter(|window| window.transactions > 0)?;
+        Some(Ms(window.wait_ms / window.transactions as f64))
+    }
+
+    /// The same as a share (0–1) of the response time.
+    pub(crate) fn server_wait_share(&self) -> Option<f64> {
+        let total = self.measurement?.ledger_ms.total;
+        let wait = self.server_wait()?;
+        (total > 0.0).then(|| (wait.0 / total).min(self.levers.part(Lever::Pool).unwrap_or(1.0)))
     }
 
     /// Connections that applications may open: max_connections less what is reserved.

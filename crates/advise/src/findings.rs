@@ -66,13 +66,17 @@ fn waiting(evidence: &Evidence<'_>) -> Option<Finding> {
     let window = evidence.measurement?.pool;
     Some(Finding {
         title: format!(
-            "waiting for a server of the pool takes {} of the response time",
+            "waiting for a connection of the pool takes {} of the response time",
             words::share(share)
         ),
         evidence: window.map_or_else(
             || vec!["no PgBouncer console was given, so this is the client's own view".to_owned()],
             |window| {
+                let counted = evidence.server_wait().unwrap_or_default();
                 vec![
+                    format!(
+                        "{counted} a transaction are waiting for a server by PgBouncer's own count; the rest is for the client's own connections"
+                    ),
                     format!(
                         "pool efficiency {} (1 − Δwait ÷ Δxact_time)",
                         words::share(window.efficiency())

@@ -249,7 +249,7 @@ fn deleted_by_age<'a>(relation: &Relation, shape: &'a StatementShape) -> Option<
 
 fn pool_mode(evidence: &Evidence<'_>) -> Option<Recommendation> {
     let pooler = evidence.pooler()?;
-    let share = evidence.levers.part(Lever::Pool).filter(|share| *share >= NEGLIGIBLE)?;
+    let share = evidence.server_wait_share().filter(|share| *share >= NEGLIGIBLE)?;
     // Sharing servers helps only where there were too few of them.
     let open = evidence.measurement?.pool?.max_servers as f64;
     let exhausted = open >= pooler.number("default_pool_size")?;

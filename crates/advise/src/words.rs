@@ -1,10 +1,14 @@
 //! Shares, rates and lists as they stand in reasons and evidence.
 
-/// A share (0–1) as a percentage: `1.6 %`, `84 %`.
+/// A share (0–1) as a percentage: `1.6 %`, `84 %`; neither nothing nor everything by rounding.
 pub(crate) fn share(share: f64) -> String {
     let value = share * 100.0;
-    let digits = if value.abs() < 9.95 && value != 0.0 { 1 } else { 0 };
-    format!("{value:.digits$} %")
+    match value {
+        _ if value > 0.0 && value < 0.05 => "< 0.1 %".to_owned(),
+        _ if (99.5..100.0).contains(&value) => "99.9 %".to_owned(),
+        _ if value.abs() < 9.95 && value != 0.0 => format!("{value:.1} %"),
+        _ => format!("{value:.0} %"),
+    }
 }
 
 /// A count with its noun: `1 server`, `2 servers`.
@@ -35,6 +39,8 @@ mod tests {
         assert_eq!(share(0.016), "1.6 %");
         assert_eq!(share(0.844), "84 %");
         assert_eq!(share(0.0), "0 %");
+        assert_eq!(share(0.0003), "< 0.1 %");
+        assert_eq!(share(0.998), "99.9 %");
         assert_eq!(count(1, "server"), "1 server");
         assert_eq!(list(&["a", "b"]), "a, b");
         assert_eq!(list(&["a", "b", "c", "d", "e", "f"]), "a, b, c, d, e and 1 more");

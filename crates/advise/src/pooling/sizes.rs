@@ -30,7 +30,14 @@ pub(super) fn default_pool_size(
             "nothing was measured through the pool, so its load is unknown; it stays {current}"
         ));
     };
-    let share = evidence.all.levers.part(Lever::Pool).unwrap_or(0.0);
+    let share = evidence.all.server_wait_share().unwrap_or(0.0);
+    if share < NEGLIGIBLE {
+        return Err(format!(
+            "waiting for a server is {} of the response time by PgBouncer's own count{}; the other waiting is for the client's own connections, which no size of this pool changes; it stays {current}",
+            words::share(share),
+            load(evidence)
+        ));
+    }
     let size: u64 =
         current.parse().map_err(|_| format!("{current} could not be read as a number"))?;
     if let Some(database) = evidence.pooler.databases.iter().find(|database| {
@@ -141,7 +148,7 @@ pub(super) fn reserve_pool_size(
     setting: &PoolerSetting,
 ) -> Result<Wanted, String> {
     let current = &setting.value;
-    let share = evidence.all.levers.part(Lever::Pool);
+    let share = evidence.all.server_wait_share();
     Err(match (evidence.window, share) {
         (Some(window), Some(share)) if share < NEGLIGIBLE => format!(
             "at most {} waited at any moment and waiting is {} of the response time: there was no peak to reserve for; it stays {current}",
