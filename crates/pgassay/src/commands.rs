@@ -127,7 +127,7 @@ impl Context<'_> {
         let workload = self.workload(Some(&arguments.workload), &session, &snapshot).await?;
         self.may_write(&workload)?;
         let console = target.console().await?;
-        let options = self.drive_options(&arguments.drive, &snapshot);
+        let options = self.drive_options(&arguments.drive, &target, &snapshot);
         self.progress.step("measuring");
         let measurement =
             measure::measure(&target, Some(&session), console.as_ref(), &workload, &options)
@@ -151,9 +151,12 @@ impl Context<'_> {
         Ok(())
     }
 
-    fn drive_options(&self, drive: &cli::Drive, snapshot: &Snapshot) -> Options {
+    fn drive_options(&self, drive: &cli::Drive, target: &Target, snapshot: &Snapshot) -> Options {
+        let most =
+            bench::clients(target, snapshot, connect(drive.connect), bench::OPEN_LOOP_CLIENTS);
         Options {
-            mode: drive_mode(drive).unwrap_or(LoadMode::Closed { clients: DEFAULT_CLIENTS }),
+            mode: drive_mode(drive, most)
+                .unwrap_or(LoadMode::Closed { clients: DEFAULT_CLIENTS.min(most) }),
             connect: connect(drive.connect),
             duration: drive.duration.unwrap_or(DEFAULT_DURATION),
             warmup: drive.warmup,
@@ -275,9 +278,12 @@ impl Context<'_> {
         let duration =
             arguments.drive.duration.unwrap_or(Duration::from_secs_f64(before.duration_s.max(1.0)));
         let planned: Vec<&PlannedChange> = run.plan.iter().flat_map(|plan| &plan.changes).collect();
+        let most =
+            bench::clients(&target, &snapshot, before.mode.connect, bench::OPEN_LOOP_CLIENTS);
         let options = Options {
             connect: before.mode.connect,
-            mode: match (drive_mode(&arguments.drive), before.mode.rate, before.mode.clients) {
+            mode: match (drive_mode(&arguments.drive, most), before.mode.rate, before.mode.clients)
+            {
                 (Some(mode), ..) => mode,
                 (None, Some(rate), clients) => {
                     LoadMode::Open { rate, clients: clients.unwrap_or(bench::OPEN_LOOP_CLIENTS) }
@@ -289,7 +295,7 @@ impl Context<'_> {
             duration,
             block: measure::block_length(duration),
             awaited_indexes: bench::created_indexes(&planned),
-            ..self.drive_options(&arguments.drive, &snapshot)
+            ..self.drive_options(&arguments.drive, &target, &snapshot)
         };
         self.progress.step("measuring again");
         let after =
@@ -339,9 +345,15 @@ impl Context<'_> {
         let workload = self.workload(arguments.workload.as_ref(), &session, &snapshot).await?;
         drop(session);
         self.may_write(&workload)?;
+        let most = bench::clients(
+            &target,
+            &snapshot,
+            connect(arguments.drive.connect),
+            bench::OPEN_LOOP_CLIENTS,
+        );
         let request = Request {
             goal,
-            mode: drive_mode(&arguments.drive),
+            mode: drive_mode(&arguments.drive, most),
             connect: connect(arguments.drive.connect),
             duration: arguments.drive.duration.unwrap_or(DEFAULT_DURATION),
             warmup: arguments.drive.warmup,
@@ -441,10 +453,11 @@ fn connect(argument: ConnectArg) -> Connect {
     }
 }
 
-fn drive_mode(drive: &cli::Drive) -> Option<LoadMode> {
+/// The load asked for, with at most `most` requests in flight in an open loop.
+fn drive_mode(drive: &cli::Drive, most: u32) -> Option<LoadMode> {
     match (drive.clients, drive.rate) {
         (Some(clients), _) => Some(LoadMode::Closed { clients }),
-        (None, Some(rate)) => Some(LoadMode::Open { rate, clients: bench::OPEN_LOOP_CLIENTS }),
+        (None, Some(rate)) => Some(LoadMode::Open { rate, clients: most }),
         (None, None) => None,
     }
 }

@@ -4,7 +4,7 @@ use crate::failure::{Exit, Failure, chain};
 use crate::target::{Target, postgres_failure};
 use pgassay_load::{LoadError, LoadMode, LoadOptions, ServerParts};
 use pgassay_model::measurement::{Connect, Measurement, PoolWindow};
-use pgassay_model::pooler::PoolerTotals;
+use pgassay_model::pooler::{Pool, PoolerTotals};
 use pgassay_model::snapshot::StatementStatistics;
 use pgassay_model::workload::Workload;
 use pgassay_pgbouncer::Console;
@@ -59,7 +59,7 @@ pub async fn measure(
     workload: &Workload,
     options: &Options,
 ) -> Result<Measurement, Failure> {
-    let before = count(session, console).await?;
+    let early = count(session, console).await?;
     let load = LoadOptions {
         target: target.application.clone(),
         mode: options.mode.clone(),
@@ -74,17 +74,21 @@ pub async fn measure(
     let interrupt = target.interrupt.clone();
     let progress = target.progress.clone();
     let driven = workload.clone();
-    let stop = Arc::new(AtomicBool::new(false));
+    let driving = Arc::new(Driving::default());
+    let window_from =
+        options.warmup.as_secs_f64() / (options.warmup + options.duration).as_secs_f64();
     let driver = tokio::task::spawn_blocking({
-        let stop = Arc::clone(&stop);
+        let driving = Arc::clone(&driving);
         move || {
-            let result =
-                pgassay_load::drive(&driven, &load, &interrupt, &|share| progress.at(share));
-            stop.store(true, Ordering::SeqCst);
+            let result = pgassay_load::drive(&driven, &load, &interrupt, &|share| {
+                progress.at(share);
+                driving.in_window.fetch_or(share >= window_from, Ordering::SeqCst);
+            });
+            driving.ended.store(true, Ordering::SeqCst);
             result
         }
     });
-    let (waiting, servers) = watch_pool(console, &stop).await;
+    let Watched { before, waiting, servers } = watch(session, console, &driving, early).await?;
     let result = driver
         .await
         .map_err(|error| {
@@ -209,25 +213,50 @@ async fn await_scans(
     Ok(after)
 }
 
-/// Samples SHOW POOLS four times a second until the load has stopped: most clients waiting, most servers open.
-async fn watch_pool(console: Option<&Console>, stop: &AtomicBool) -> (u64, u64) {
-    let (mut waiting, mut servers) = (0, 0);
-    while !stop.load(Ordering::SeqCst) {
-        if let Some(console) = console
+/// Where the load stands.
+#[derive(Default)]
+struct Driving {
+    in_window: AtomicBool,
+    ended: AtomicBool,
+}
+
+struct Watched {
+    /// What was counted when the window began.
+    before: Counted,
+    /// Most clients of the pooler waiting at any sample.
+    waiting: u64,
+    /// Most servers of the pooler open at any sample.
+    servers: u64,
+}
+
+/// Counts when the window begins, since opening connections and warming up must not count, and samples SHOW
+/// POOLS four times a second until the load has ended.
+async fn watch(
+    session: Option<&Session>,
+    console: Option<&Console>,
+    driving: &Driving,
+    early: Counted,
+) -> Result<Watched, Failure> {
+    let mut watched = Watched { before: early, waiting: 0, servers: 0 };
+    let mut counted = false;
+    while !driving.ended.load(Ordering::SeqCst) {
+        if !counted && driving.in_window.load(Ordering::SeqCst) {
+            counted = true;
+            watched.before = count(session, console).await?;
+        }
+        if counted
+            && let Some(console) = console
             && let Ok(pools) = console.pools().await
         {
             let pools: Vec<_> = pools.iter().filter(|pool| pool.database != "pgbouncer").collect();
-            waiting = waiting.max(pools.iter().map(|pool| pool.clients_waiting).sum());
-            servers = servers.max(
-                pools
-                    .iter()
-                    .map(|pool| pool.servers_active + pool.servers_idle + pool.servers_other)
-                    .sum(),
-            );
+            let open = |pool: &&Pool| pool.servers_active + pool.servers_idle + pool.servers_other;
+            watched.waiting =
+                watched.waiting.max(pools.iter().map(|pool| pool.clients_waiting).sum());
+            watched.servers = watched.servers.max(pools.iter().map(open).sum());
         }
-        tokio::time::sleep(Duration::from_millis(250)).await;
+        tokio::time::sleep(Duration::from_millis(if counted { 250 } else { 20 })).await;
     }
-    (waiting, servers)
+    Ok(watched)
 }
 
 /// Mean execution and planning time per call of the workload's statements, in milliseconds.

@@ -117,7 +117,7 @@ fn every_step_works_by_hand_and_the_rollback_restores_everything() {
         .iter()
         .filter(|change| change["kind"] == "create_index")
         .collect();
-    assert_eq!(indexes.len(), 2, "{indexes:?}");
+    assert_eq!(indexes.len(), 2, "{document:#}");
     assert_eq!(shop.everything(), before);
 
     let answer = shop.pgassay(&["apply", &plan, &dsn, "--dry-run", "--json"]);

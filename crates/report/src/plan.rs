@@ -63,7 +63,7 @@ pub(crate) fn reachable(plan: &Plan) -> Option<Section> {
 pub(crate) fn index_limit(plan: &Plan) -> Option<String> {
     let execution = plan.reachable.iter().find(|lever| lever.lever == "execution")?;
     Some(format!(
-        "No index can win more than {} of the response time, which is what execution takes.",
+        "No index can win more than {} of the response time, which is what execution takes and what waits behind it.",
         words::share(execution.at_most_share)
     ))
 }

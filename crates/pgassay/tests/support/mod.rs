@@ -84,10 +84,11 @@ impl Shop {
                      INSERT INTO tokens SELECT n, 1 + n % {rows}, (ARRAY['a', 'b', 'c'])[1 + n / {rows}],
                             md5(n::text), now() + (n % 30 - 3) * interval '1 day'
                             FROM generate_series(0, {rows} * 3 - 1) AS n;
-                     RESET ROLE; VACUUM ANALYZE"
+                     RESET ROLE"
                 ),
             )
             .unwrap();
+        server.execute(DATABASE, "VACUUM ANALYZE").unwrap();
         let secret = server
             .query(
                 "postgres",
