@@ -101,6 +101,8 @@ pub(crate) fn workload(statements: &[(&str, &str)]) -> Workload {
             })
             .collect(),
         skipped: Vec::new(),
+        scripts: Vec::new(),
+        sessions: Vec::new(),
     }
 }
 

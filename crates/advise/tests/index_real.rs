@@ -86,6 +86,8 @@ fn ask_in(database: &str, statements: Vec<WorkloadStatement>) -> IndexAdvice {
         source: "test".into(),
         statements,
         skipped: Vec::new(),
+        scripts: Vec::new(),
+        sessions: Vec::new(),
     };
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let settings = pgassay_postgres::dsn::resolve(&shared().dsn(database)).unwrap();

@@ -41,6 +41,8 @@ fn plan_for(setup: &[&str]) -> Plan {
             statement("by_name", "SELECT id FROM users WHERE username = $1", &["user7", "user81"]),
         ],
         skipped: Vec::new(),
+        scripts: Vec::new(),
+        sessions: Vec::new(),
     };
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let settings = pgassay_postgres::dsn::resolve(&server.dsn(&database)).unwrap();

@@ -125,6 +125,8 @@ fn run_pgassay(server: &Postgres, clients: u32) -> Figures {
             queryid: None,
         }],
         skipped: Vec::new(),
+        scripts: Vec::new(),
+        sessions: Vec::new(),
     };
     let options = LoadOptions {
         target: pgassay_postgres::dsn::resolve(&server.dsn("postgres")).expect("the testkit's DSN"),

@@ -83,6 +83,8 @@ mod tests {
             source: "test".into(),
             statements: vec![statement("a"), statement("b")],
             skipped: Vec::new(),
+            scripts: Vec::new(),
+            sessions: Vec::new(),
         })
         .unwrap()
     }

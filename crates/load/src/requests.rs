@@ -232,6 +232,8 @@ mod tests {
                 })
                 .collect(),
             skipped: Vec::new(),
+            scripts: Vec::new(),
+            sessions: Vec::new(),
         }
     }
 

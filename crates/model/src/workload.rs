@@ -20,6 +20,52 @@ pub struct Workload {
     /// What was left out, and why.
     #[serde(default)]
     pub skipped: Vec<SkippedStatement>,
+    /// Transactions as the application runs them, of several statements in one session. Empty: every request is
+    /// one of `statements`, by weight.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scripts: Vec<Script>,
+    /// What was recorded, session by session, in the order of their starts. Empty where the source knows no order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sessions: Vec<RecordedSession>,
+}
+
+/// A transaction script, as pgbench reads them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Script {
+    /// The file's stem.
+    pub id: String,
+    /// How often it is run, relative to the others; above 0.
+    pub weight: f64,
+    /// Its text.
+    pub text: String,
+    /// Whether any of its statements changes data.
+    pub writes: bool,
+}
+
+/// What one session asked, in order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordedSession {
+    /// As the source names it (`%c`, or the process id with the start of its session).
+    pub id: String,
+    /// Its requests.
+    pub requests: Vec<RecordedRequest>,
+}
+
+/// One request of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordedRequest {
+    /// Start, microseconds since the first request of the whole recording.
+    pub at_us: u64,
+    /// Index into `statements`.
+    pub statement: usize,
+    /// Index into that statement's `parameters`; 0 where it has none.
+    pub parameters: usize,
+    /// How long it took, microseconds; None where the source does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub took_us: Option<u64>,
+    /// Number of the explicit transaction within the session, from 1; 0: none, the request commits by itself.
+    #[serde(default)]
+    pub transaction: u32,
 }
 
 /// One statement of a workload.

@@ -119,6 +119,8 @@ fn single(sql: &str) -> Result<Workload, Failure> {
             queryid: None,
         }],
         skipped: Vec::new(),
+        scripts: Vec::new(),
+        sessions: Vec::new(),
     })
 }
 

@@ -135,7 +135,7 @@ mod tests {
         );
         assert_eq!(
             lines(&["pgassay", "advise", "dsn"], text).unwrap()[3..],
-            ["--json", "--state=/s", "--budget=1GB", "--budget=2GB"].map(str::to_owned)
+            ["--budget=1GB", "--budget=2GB", "--json", "--state=/s"].map(str::to_owned)
         );
     }
 

@@ -123,8 +123,10 @@ pub async fn demo(
     let run = optimize::optimize(&target, &snapshot, &workload, &request).await?;
     write_report(&run, &out)?;
     if arguments.keep {
+        let server_pid = server.postmaster_pid().unwrap_or_default();
+        let pooler_pid = pooler.pid().unwrap_or_default();
         progress.say(format!(
-            "the servers are left running: {} through {}",
+            "the servers are left running: {} through {}\nstop them with: kill -INT {server_pid}; kill {pooler_pid}",
             target.server, target.application
         ));
         std::mem::forget(pooler);

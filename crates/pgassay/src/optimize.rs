@@ -186,7 +186,7 @@ pub async fn optimize(
         state: if kept { RunState::Finished } else { RunState::RolledBack },
         target: target.server.to_string(),
         server_version: snapshot.server.version.clone(),
-        headline: outcome::headline(&before, &after, &comparison, &outcomes, &plan),
+        headline: outcome::headline(&before, &after, &comparison, &outcomes),
         targets: request.goal.outcomes(&after.latency_ms, &comparison),
         risk: outcome::risk(&plan, &outcomes),
         rollback: outcome::rollback_commands(changing.run(), target, &outcomes),

@@ -127,12 +127,11 @@ pub fn headline(
     after: &Measurement,
     comparison: &[Comparison],
     changes: &[ChangeOutcome],
-    plan: &Plan,
 ) -> String {
     let count = |state| changes.iter().filter(|change| change.state == state).count();
     let (kept, rolled_back) = (count(ChangeState::Kept), count(ChangeState::RolledBack));
     if kept == 0 {
-        return nothing_kept(before, rolled_back, plan);
+        return nothing_kept(before, changes);
     }
     let mean = comparison.iter().find(|entry| entry.metric == "latency_mean_ms");
     let interval = mean.and_then(|entry| Some((entry.change?, entry.ci_low?, entry.ci_high?)));
@@ -156,25 +155,41 @@ pub fn headline(
     format!("{verdict}{gain}; {kept} changes kept, {rolled_back} rolled back")
 }
 
-fn nothing_kept(before: &Measurement, rolled_back: usize, plan: &Plan) -> String {
-    let tried = match rolled_back {
-        0 => "no change was worth trying".to_owned(),
-        1 => "one change was tried, did not prove itself and was rolled back".to_owned(),
-        n => format!("{n} changes were tried, did not prove themselves and were rolled back"),
+fn nothing_kept(before: &Measurement, changes: &[ChangeOutcome]) -> String {
+    let tried: Vec<&ChangeOutcome> =
+        changes.iter().filter(|change| change.state == ChangeState::RolledBack).collect();
+    let slower = tried.iter().filter(|change| change.verdict == Some(Verdict::Regressed)).count();
+    let what = match (tried.len(), slower) {
+        (0, _) => "no change was worth trying".to_owned(),
+        (1, 1) => "one change was tried, made it slower and was rolled back".to_owned(),
+        (1, _) => "one change was tried, did not prove itself and was rolled back".to_owned(),
+        (n, 0) => format!("{n} changes were tried, did not prove themselves and were rolled back"),
+        (n, slower) => {
+            format!("{n} changes were tried and rolled back, {slower} of them made it slower")
+        }
     };
-    let largest = plan
-        .reachable
-        .iter()
-        .max_by(|a, b| a.at_most_share.total_cmp(&b.at_most_share))
-        .map(|lever| {
-            format!(
-                "; most of the time is in {} ({:.0} %)",
-                lever.lever,
-                lever.at_most_share * 100.0
-            )
-        })
-        .unwrap_or_default();
-    format!("Nothing to gain: {tried}; p95 is {}{largest}", Ms(before.latency_ms.p95))
+    let (part, share) = largest_part(before);
+    format!(
+        "Nothing to gain: {what}; p95 is {}; the largest part of the response time is {part} ({:.0} %)",
+        Ms(before.latency_ms.p95),
+        share * 100.0
+    )
+}
+
+/// The largest part of the ledger, in words, and its share (0–1).
+fn largest_part(measurement: &Measurement) -> (&'static str, f64) {
+    let ledger = &measurement.ledger_ms;
+    [
+        ("connecting", ["connect", "tls", "auth"].as_slice()),
+        ("waiting for a connection of the pool", &["pool_wait"]),
+        ("parsing and planning", &["parse_plan"]),
+        ("execution", &["execute"]),
+        ("network, commit and the rest", &["network"]),
+    ]
+    .map(|(words, parts)| (words, ledger.share(parts)))
+    .into_iter()
+    .max_by(|a, b| a.1.total_cmp(&b.1))
+    .unwrap_or(("not known", 0.0))
 }
 
 /// The risk that is left: the highest of what was kept (rule: docs/risk.md).
@@ -241,7 +256,7 @@ pub fn untouched(
         state: RunState::Finished,
         target: target.server.to_string(),
         server_version: snapshot.server.version.clone(),
-        headline: nothing_kept(&before, 0, &plan),
+        headline: nothing_kept(&before, &[]),
         comparison: Vec::new(),
         changes: Vec::new(),
         targets: request.goal.outcomes(&before.latency_ms, &[]),

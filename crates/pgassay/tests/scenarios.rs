@@ -144,3 +144,92 @@ fn an_index_that_costs_writers_more_than_it_gives_readers_is_not_left() {
     let refused = demo.not_proposed().contains("updated_at");
     assert!(refused || !demo.changes("rolled_back").is_empty(), "{}", demo.not_proposed());
 }
+
+#[test]
+fn the_printed_command_takes_a_kept_demonstration_back_exactly() {
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().display().to_string();
+    let state = folder.path().join("state");
+    let answer = support::pgassay(
+        &state,
+        &["demo", "--scale", "0.05", "--duration", "8s", "--out", &out, "--keep", "--json"],
+    );
+    assert_eq!(answer.status, 0, "{}", answer.stderr);
+    let stop = answer
+        .stderr
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("stop them with: "))
+        .expect("it says how to stop what it keeps")
+        .to_owned();
+    let _stop = Stop(stop);
+    let run = answer.json();
+    let backup = |name: &str| {
+        let path = run["backups"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|path| path.as_str().unwrap())
+            .find(|path| path.ends_with(name))
+            .unwrap_or_else(|| panic!("no backup of {name}"));
+        std::fs::read(path).unwrap()
+    };
+    let undo = run["rollback"][0].as_str().unwrap();
+    let flag = |name: &str| {
+        let rest = undo.split(&format!("{name} '")).nth(1).unwrap();
+        rest.split('\'').next().unwrap().to_owned()
+    };
+    let dsn = undo.split('\'').nth(1).unwrap().to_owned();
+    assert_eq!(indexes(&dsn).len(), 2 + kept_indexes(&run));
+
+    let pgassay = env!("CARGO_BIN_EXE_pgassay");
+    let command = undo.replacen("pgassay", pgassay, 1);
+    let taken_back = std::process::Command::new("sh").args(["-c", &command]).output().unwrap();
+    assert!(taken_back.status.success(), "{}", String::from_utf8_lossy(&taken_back.stderr));
+
+    assert_eq!(indexes(&dsn), ["user_oauth_tokens_pkey", "users_pkey"]);
+    let ini = std::path::PathBuf::from(flag("--pgbouncer-ini"));
+    assert_eq!(std::fs::read(&ini).unwrap(), backup("pgbouncer.ini"));
+    assert_eq!(std::fs::read(ini.with_file_name("userlist.txt")).unwrap(), backup("userlist.txt"));
+    let socket = dsn.split("host=").nth(1).unwrap().split('&').next().unwrap().to_owned();
+    let auto_conf = std::path::Path::new(&socket).join("data/postgresql.auto.conf");
+    assert_eq!(std::fs::read(auto_conf).unwrap(), backup("postgresql.auto.conf"));
+}
+
+/// Stops what a kept demonstration left running.
+struct Stop(String);
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("sh").args(["-c", &self.0]).status();
+    }
+}
+
+fn kept_indexes(run: &Value) -> usize {
+    let changes = run["changes"].as_array().unwrap();
+    changes
+        .iter()
+        .filter(|change| change["kind"] == "create_index" && change["state"] == "kept")
+        .count()
+}
+
+fn indexes(dsn: &str) -> Vec<String> {
+    let dsn = dsn.to_owned();
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(
+        async move {
+            let (client, connection) =
+                tokio_postgres::connect(&dsn, tokio_postgres::NoTls).await.unwrap();
+            tokio::spawn(connection);
+            client
+                .query(
+                    "SELECT indexname::text FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1",
+                    &[],
+                )
+                .await
+                .unwrap()
+                .iter()
+                .map(|row| row.get(0))
+                .collect()
+        },
+    )
+}

@@ -43,6 +43,8 @@ pub async fn capture_statements(
         source: source(session, snapshot).await?,
         statements,
         skipped,
+        scripts: Vec::new(),
+        sessions: Vec::new(),
     };
     fill_parameters(&mut workload, session, snapshot, options.seed).await?;
     Ok(workload)

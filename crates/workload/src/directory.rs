@@ -41,6 +41,8 @@ pub(crate) fn read(directory: &Path) -> Result<Workload, WorkloadError> {
         source: format!("directory {}", directory.display()),
         statements: Vec::new(),
         skipped: Vec::new(),
+        scripts: Vec::new(),
+        sessions: Vec::new(),
     };
     for path in files {
         match statement(&path, &read_text(&path)?)? {

@@ -41,6 +41,8 @@ pub fn workload(statements: Vec<WorkloadStatement>) -> Workload {
         source: "test".into(),
         statements,
         skipped: Vec::new(),
+        scripts: Vec::new(),
+        sessions: Vec::new(),
     }
 }
 

@@ -96,6 +96,8 @@ fn workload(sql: &str) -> Workload {
             queryid: None,
         }],
         skipped: Vec::new(),
+        scripts: Vec::new(),
+        sessions: Vec::new(),
     }
 }
 
