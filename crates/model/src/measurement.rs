@@ -35,6 +35,10 @@ pub struct Measurement {
     pub ledger_sources: BTreeMap<String, String>,
     /// Latency by statement.
     pub statements: Vec<StatementMeasurement>,
+    /// Latency by transaction script, where scripts were driven: then a request is a whole script, and
+    /// `statements` tells of the statements within.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scripts: Vec<StatementMeasurement>,
     /// Equal slices of time, the unit of every comparison.
     pub blocks: Vec<Block>,
     /// CPU of the server's processes per request; None where the server is on another host.
@@ -58,6 +62,26 @@ pub struct Mode {
     pub rate: Option<f64>,
     /// When connections are opened.
     pub connect: Connect,
+    /// How statements are sent.
+    #[serde(default)]
+    pub protocol: Protocol,
+    /// Recorded sessions replayed at this multiple of their own speed (an open loop, `clients` the most sessions
+    /// at once); None where requests were drawn by weight.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub speed: Option<f64>,
+}
+
+/// How a load's statements are sent (manual, "Frontend/Backend Protocol").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Protocol {
+    /// A Query message, with the values as literals.
+    Simple,
+    /// Unnamed statements: parsed and planned for every request.
+    #[default]
+    Extended,
+    /// Named statements: parsed once on each connection.
+    Prepared,
 }
 
 /// When the load's connections are opened.

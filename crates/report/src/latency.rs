@@ -3,7 +3,7 @@
 use crate::document::{Cell, Chart, Distribution, Document, Item, Section, Table, Tone};
 use crate::{pool, statements, words};
 use pgassay_model::comparison::Comparison;
-use pgassay_model::measurement::{Connect, Latency, Ledger, Measurement};
+use pgassay_model::measurement::{Connect, Latency, Ledger, Measurement, Protocol};
 
 /// Widest bar of a text chart, in characters.
 const BAR: f64 = 40.0;
@@ -160,6 +160,11 @@ fn text_waterfall(ledger: &Ledger) -> Vec<String> {
 pub(crate) fn mode(measurement: &Measurement) -> String {
     let mode = &measurement.mode;
     let load = match (mode.rate, mode.clients) {
+        _ if mode.speed.is_some() => format!(
+            "recorded sessions replayed at {}× their speed, at most {} at once, latency from the intended start",
+            mode.speed.unwrap_or(1.0),
+            mode.clients.unwrap_or_default()
+        ),
         (Some(rate), Some(clients)) => format!(
             "open loop at {} intended, at most {clients} in flight, latency from the intended start",
             words::rate(rate)
@@ -176,8 +181,13 @@ pub(crate) fn mode(measurement: &Measurement) -> String {
         Connect::Reuse => "connections reused",
         Connect::PerRequest => "a new connection for every request",
     };
+    let protocol = match mode.protocol {
+        Protocol::Simple => "simple protocol",
+        Protocol::Extended => "unnamed statements",
+        Protocol::Prepared => "prepared statements",
+    };
     format!(
-        "{load}; {connect}; {} in {:.1} s, {}; {}",
+        "{load}; {connect}; {protocol}; {} in {:.1} s, {}; {}",
         words::count(usize::try_from(measurement.requests).unwrap_or(usize::MAX), "request"),
         measurement.duration_s,
         words::count(measurement.blocks.len(), "block"),
