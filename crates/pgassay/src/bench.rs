@@ -20,6 +20,9 @@ use std::time::Duration;
 pub const CAPACITY_CLIENTS: u32 = 8;
 /// The most requests in flight in an open loop.
 pub const OPEN_LOOP_CLIENTS: u32 = 32;
+/// Open-loop rate as a share of the closed-loop capacity: the gentle end of the measurement protocol's 50–70 %,
+/// since the load runs on the same machine more often than not.
+pub const SHARE_OF_CAPACITY: f64 = 0.5;
 /// Confidence of every interval.
 pub const CONFIDENCE: f64 = 0.95;
 /// An open loop that answers less than this share of its rate is not one the server keeps up with.
@@ -98,30 +101,9 @@ impl Bench<'_> {
             .collect();
     }
 
-    /// Measures each rare statement by itself, one client in a closed loop.
+    /// Measures each rare statement by itself.
     pub async fn rare_ones(&self) -> Result<BTreeMap<String, Measurement>, Failure> {
-        let mut measured = BTreeMap::new();
-        for (id, mean_ms) in &self.rare {
-            let mut alone = self.workload.clone();
-            alone.statements.retain(|statement| statement.id == *id);
-            self.target
-                .progress
-                .step(format!("measuring {id} by itself, since the workload asks it rarely"));
-            let wanted = Duration::from_secs_f64(mean_ms.max(1.0) / 1e3 * f64::from(RARE_REQUESTS));
-            let duration = wanted.clamp(Duration::from_secs(2), Duration::from_secs(20));
-            let options = Options {
-                mode: LoadMode::Closed { clients: 1 },
-                duration,
-                warmup: Duration::from_millis(500),
-                block: duration / LOOKS[0],
-                ..self.options.clone()
-            };
-            let one =
-                measure::measure(self.target, Some(self.session), self.console, &alone, &options)
-                    .await?;
-            measured.insert(id.clone(), one);
-        }
-        Ok(measured)
+        alone(self.target, self.session, self.workload, &self.options, &self.rare).await
     }
 
     /// Closed loop, for the throughput that is possible.
@@ -152,31 +134,71 @@ pub fn compare(before: &Side, after: &Side) -> (Vec<Comparison>, Verdict, String
         &margins,
         CONFIDENCE,
     );
+    let beneath = put_rare(&mut comparison, &before.rare, &after.rare);
+    let (verdict, reason) = pgassay_judge::overall(&comparison, &margins);
+    comparison.extend(beneath);
+    (comparison, verdict, reason)
+}
+
+/// Measures statements by themselves, one client in a closed loop; `rare` has their mean latency so far (ms).
+pub async fn alone(
+    target: &Target,
+    session: &Session,
+    workload: &Workload,
+    options: &Options,
+    rare: &BTreeMap<String, f64>,
+) -> Result<BTreeMap<String, Measurement>, Failure> {
+    let mut measured = BTreeMap::new();
+    for (id, mean_ms) in rare {
+        let mut alone = workload.clone();
+        alone.statements.retain(|statement| statement.id == *id);
+        target
+            .progress
+            .step(format!("measuring {id} by itself, since the workload's blocks do not tell"));
+        let wanted = Duration::from_secs_f64(mean_ms.max(1.0) / 1e3 * f64::from(RARE_REQUESTS));
+        let duration = wanted.clamp(Duration::from_secs(2), Duration::from_secs(20));
+        let options = Options {
+            mode: LoadMode::Closed { clients: 1 },
+            duration,
+            warmup: Duration::from_millis(500),
+            block: duration / LOOKS[0],
+            ..options.clone()
+        };
+        let one = measure::measure(target, Some(session), None, &alone, &options).await?;
+        measured.insert(id.clone(), one);
+    }
+    Ok(measured)
+}
+
+/// Puts what statements measured by themselves show in the place of what the workload showed of them. Returns
+/// those that were too small a part of the load to be in `comparison`: guards they stay none.
+pub fn put_rare(
+    comparison: &mut [Comparison],
+    before: &BTreeMap<String, Measurement>,
+    after: &BTreeMap<String, Measurement>,
+) -> Vec<Comparison> {
     let mut beneath = Vec::new();
-    for (id, alone) in &before.rare {
+    for (id, alone) in before {
         let metric = format!("statement:{id}");
-        let Some(after) = after.rare.get(id) else { continue };
+        let Some(after) = after.get(id) else { continue };
         let found = pgassay_judge::compare_measurements(
             alone,
             after,
             Design::BeforeAfter,
-            &margins,
+            &Margins::default(),
             CONFIDENCE,
         )
         .into_iter()
         .find(|entry| entry.metric == metric);
         let Some(mut entry) = found else { continue };
         entry.method =
-            format!("driven by itself, since the workload asks it rarely; {}", entry.method);
-        // A statement that is too small a part of the load to be a guard stays none.
+            format!("driven by itself, since the workload's blocks do not tell; {}", entry.method);
         match comparison.iter_mut().find(|known| known.metric == metric) {
             Some(known) => *known = entry,
             None => beneath.push(entry),
         }
     }
-    let (verdict, reason) = pgassay_judge::overall(&comparison, &margins);
-    comparison.extend(beneath);
-    (comparison, verdict, reason)
+    beneath
 }
 
 /// Names of the indexes that changes create.

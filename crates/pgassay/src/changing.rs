@@ -8,12 +8,15 @@ use pgassay_model::plan::{Plan, PlannedChange, Risk, RiskLevel};
 use pgassay_model::run::{self, ChangeOutcome, ChangeState, History, Run, RunState};
 use pgassay_postgres::Session;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What a run works with: the journal, a session that may write, and where progress goes.
 pub struct Access {
     journal: Journal,
     session: Session,
     say: Box<dyn Fn(&str) + Sync>,
+    silent: Arc<AtomicBool>,
 }
 
 impl Access {
@@ -21,10 +24,17 @@ impl Access {
     pub async fn open(target: &Target) -> Result<Self, Failure> {
         let session = target.writer().await?;
         let progress = target.progress.clone();
+        let silent = Arc::new(AtomicBool::new(false));
+        let muted = Arc::clone(&silent);
         Ok(Access {
             journal: Journal::open(&target.state).map_err(journal_failure)?,
             session,
-            say: Box::new(move |what| progress.step(what)),
+            say: Box::new(move |what| {
+                if !muted.load(Ordering::Relaxed) {
+                    progress.step(what);
+                }
+            }),
+            silent,
         })
     }
 
@@ -70,6 +80,11 @@ impl<'a> Changing<'a> {
         let run =
             access.journal.start_run(&executor.target(), Some(plan)).map_err(journal_failure)?;
         Ok(Changing { access, executor, run })
+    }
+
+    /// Whether progress of single changes is kept to itself, as while they are switched on and off.
+    pub fn keep_silent(&self, silent: bool) {
+        self.access.silent.store(silent, Ordering::Relaxed);
     }
 
     /// Identity of the run.

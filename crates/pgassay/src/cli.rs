@@ -113,6 +113,9 @@ pub struct Demo {
     /// Folder for the report [default: pgassay-demo-SCENARIO]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// Try the changes on a copy of the server first
+    #[arg(long)]
+    pub rehearse: bool,
     /// Leave the servers running, for looking around and for `rollback`
     #[arg(long)]
     pub keep: bool,
@@ -295,6 +298,9 @@ pub struct Optimize {
     /// A gain to reach: the interval's near end of the change in mean latency
     #[arg(long, value_name = "SHARE", default_value = "0%")]
     pub gain: String,
+    /// Try the changes on a copy of the server first (pg_basebackup, on this machine)
+    #[arg(long)]
+    pub rehearse: bool,
     /// Keep what could not be told from noise, too
     #[arg(long)]
     pub keep_inconclusive: bool,

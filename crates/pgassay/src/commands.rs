@@ -360,6 +360,7 @@ impl Context<'_> {
             seed: arguments.drive.seed,
             keep_inconclusive: arguments.keep_inconclusive,
             budget: arguments.budget,
+            rehearse: arguments.rehearse,
         };
         let run = optimize::optimize(&target, &snapshot, &workload, &request).await?;
         let out =

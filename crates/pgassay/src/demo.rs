@@ -119,6 +119,7 @@ pub async fn demo(
         seed: 42,
         keep_inconclusive: false,
         budget: None,
+        rehearse: arguments.rehearse,
     };
     let run = optimize::optimize(&target, &snapshot, &workload, &request).await?;
     write_report(&run, &out)?;

@@ -60,17 +60,7 @@ pub async fn measure(
     options: &Options,
 ) -> Result<Measurement, Failure> {
     let early = count(session, console).await?;
-    let load = LoadOptions {
-        target: target.application.clone(),
-        mode: options.mode.clone(),
-        connect: options.connect,
-        duration: options.duration,
-        warmup: options.warmup,
-        block: options.block,
-        seed: options.seed,
-        server_cpu: options.postmaster,
-        statement_timeout: None,
-    };
+    let load = load_options(target, options);
     let interrupt = target.interrupt.clone();
     let progress = target.progress.clone();
     let driven = workload.clone();
@@ -95,7 +85,11 @@ pub async fn measure(
             Failure::new(Exit::Unreachable, format!("the load stopped: {error}"), "report this")
         })?
         .map_err(load_failure)?;
-    let after = await_scans(count(session, console).await?, &before, session, options).await?;
+    let mut after = count(session, console).await?;
+    if let Some(session) = session.filter(|_| !options.awaited_indexes.is_empty()) {
+        after.index_scans =
+            await_scans(session, &options.awaited_indexes, &before.index_scans).await?;
+    }
 
     let mut measurement = result.measurement;
     let mut server = ServerParts::default();
@@ -154,14 +148,7 @@ pub async fn measure(
     measurement.ledger_ms = ledger;
     measurement.ledger_sources = sources;
     measurement.notes.extend(notes);
-    measurement.index_scans = after
-        .index_scans
-        .into_iter()
-        .map(|(name, scans)| {
-            let earlier = before.index_scans.get(&name).copied().unwrap_or(0);
-            (name, scans.saturating_sub(earlier))
-        })
-        .collect();
+    measurement.index_scans = scanned(&before.index_scans, after.index_scans);
     Ok(measurement)
 }
 
@@ -193,24 +180,67 @@ fn load_failure(error: LoadError) -> Failure {
     Failure::new(exit, chain(&error), error.hint())
 }
 
-/// Reads the indexes' scans again until each awaited index was used or no report can be outstanding.
-async fn await_scans(
-    mut after: Counted,
-    before: &Counted,
-    session: Option<&Session>,
-    options: &Options,
-) -> Result<Counted, Failure> {
-    let Some(session) = session else { return Ok(after) };
-    let unused = |scans: &BTreeMap<String, u64>| {
-        options.awaited_indexes.iter().any(|name| scans.get(name) <= before.index_scans.get(name))
-    };
+/// Reads the indexes' scans again until each of `awaited` was used since `before` or no report can be outstanding.
+pub async fn await_scans(
+    session: &Session,
+    awaited: &[String],
+    before: &BTreeMap<String, u64>,
+) -> Result<BTreeMap<String, u64>, Failure> {
     let started = Instant::now();
-    while unused(&after.index_scans) && started.elapsed() < SCANS_LATE {
+    loop {
+        let scans = pgassay_postgres::index_scans(session).await.map_err(postgres_failure)?;
+        let outstanding = awaited.iter().any(|name| scans.get(name) <= before.get(name));
+        if !outstanding || started.elapsed() >= SCANS_LATE {
+            return Ok(scans);
+        }
         tokio::time::sleep(Duration::from_millis(500)).await;
-        after.index_scans =
-            pgassay_postgres::index_scans(session).await.map_err(postgres_failure)?;
     }
-    Ok(after)
+}
+
+/// How often each index was scanned between two readings.
+pub fn scanned(
+    before: &BTreeMap<String, u64>,
+    after: BTreeMap<String, u64>,
+) -> BTreeMap<String, u64> {
+    after
+        .into_iter()
+        .map(|(name, scans)| {
+            let earlier = before.get(&name).copied().unwrap_or(0);
+            (name, scans.saturating_sub(earlier))
+        })
+        .collect()
+}
+
+/// Drives `workload` for one block and returns what the clients saw; neither the server's nor the pooler's own
+/// figures are read, so that many short blocks can be measured in a row.
+pub async fn block(
+    target: &Target,
+    workload: &Workload,
+    options: &Options,
+) -> Result<Measurement, Failure> {
+    let load = LoadOptions { block: options.duration, ..load_options(target, options) };
+    let (driven, interrupt) = (workload.clone(), target.interrupt.clone());
+    tokio::task::spawn_blocking(move || pgassay_load::drive(&driven, &load, &interrupt, &|_| {}))
+        .await
+        .map_err(|error| {
+            Failure::new(Exit::Unreachable, format!("the load stopped: {error}"), "report this")
+        })?
+        .map(|driven| driven.measurement)
+        .map_err(load_failure)
+}
+
+fn load_options(target: &Target, options: &Options) -> LoadOptions {
+    LoadOptions {
+        target: target.application.clone(),
+        mode: options.mode.clone(),
+        connect: options.connect,
+        duration: options.duration,
+        warmup: options.warmup,
+        block: options.block,
+        seed: options.seed,
+        server_cpu: options.postmaster,
+        statement_timeout: None,
+    }
 }
 
 /// Where the load stands.

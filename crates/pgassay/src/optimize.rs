@@ -1,11 +1,15 @@
 //! The whole job: measure, plan, apply group by group, measure again, keep what helped, roll back the rest, report.
 
-use crate::bench::{self, Bench, CAPACITY_CLIENTS, CONFIDENCE, OPEN_LOOP_CLIENTS, Side};
+use crate::bench::{
+    self, Bench, CAPACITY_CLIENTS, CONFIDENCE, OPEN_LOOP_CLIENTS, SHARE_OF_CAPACITY, Side,
+};
 use crate::changing::{Access, Changing, Tried};
 use crate::failure::{Exit, Failure};
 use crate::goal::Goal;
 use crate::measure::{self, Options};
 use crate::outcome;
+use crate::rehearsal::Rehearsal;
+use crate::switchback;
 use crate::target::Target;
 use crate::validation;
 use jiff::Timestamp;
@@ -39,11 +43,10 @@ pub struct Request {
     pub keep_inconclusive: bool,
     /// Most that new indexes may take.
     pub budget: Option<Bytes>,
+    /// Try changes on a copy of the server first.
+    pub rehearse: bool,
 }
 
-/// Open-loop rate as a share of the closed-loop capacity: the gentle end of the measurement protocol's 50–70 %,
-/// since the load runs on the same machine more often than not.
-const SHARE_OF_CAPACITY: f64 = 0.5;
 /// Why a change that waits for a restart is not tried.
 const NEEDS_RESTART: &str = "comes into force only by a restart, which pgassay never does; apply it yourself in a maintenance window and measure again";
 /// Runs the whole job on `target` and returns the run, finished and stored in the journal.
@@ -114,7 +117,7 @@ pub async fn optimize(
     ));
 
     target.progress.step("planning");
-    let plan = crate::planning::plan(
+    let mut plan = crate::planning::plan(
         target,
         snapshot,
         workload,
@@ -142,19 +145,45 @@ pub async fn optimize(
         }
     ));
 
-    if plan.changes.is_empty() {
-        let mut run = outcome::untouched(target, snapshot, before, plan, request, notes)?;
+    let mut refused = Vec::new();
+    if request.rehearse && !plan.changes.is_empty() {
+        let rehearsal = Rehearsal {
+            target,
+            snapshot,
+            workload,
+            connect: request.connect,
+            duration: request.duration,
+            seed: request.seed,
+        };
+        let rehearsed = rehearsal.run(&mut plan).await?;
+        notes.extend(rehearsed.notes);
+        refused = rehearsed.refused;
+    }
+    let to_try: Vec<PlannedChange> = plan
+        .changes
+        .iter()
+        .filter(|change| !refused.iter().any(|outcome| outcome.id == change.id))
+        .cloned()
+        .collect();
+    if to_try.is_empty() {
+        let mut run = outcome::untouched(target, snapshot, before, plan, refused, request, notes)?;
         Changing::store_without_changes(target, &mut run)?;
         return Ok(run);
     }
 
     let access = Access::open(target).await?;
     let mut changing = Changing::begin(target, &access, &plan).await?;
-    bench.find_rare(&plan, &before);
+    for outcome in &refused {
+        if let Some(change) = plan.changes.iter().find(|change| change.id == outcome.id) {
+            changing.skip(change, &outcome.reason)?;
+        }
+    }
+    let to_try = Plan { changes: to_try, ..plan.clone() };
+    bench.find_rare(&to_try, &before);
     let done = match bench.rare_ones().await {
         Ok(rare) => {
             let before = Side { whole: before.clone(), rare };
-            carry_out(&bench, &mut changing, &plan, &before, request).await
+            carry_out(&bench, &mut changing, &to_try, &before, request).await
         }
         Err(failure) => Err(failure),
     };
@@ -171,7 +200,9 @@ pub async fn optimize(
         Err(failure) => return Err(changing.abandon(failure).await),
     };
     let kept = done.kept();
-    let Done { outcomes, after, mut comparison } = done;
+    let Done { mut outcomes, after, mut comparison } = done;
+    outcomes.extend(refused);
+    outcomes.sort_by_key(|outcome| plan.changes.iter().position(|change| change.id == outcome.id));
     if kept {
         replace_throughput(&mut comparison, &capacity_before, &capacity_after);
     }
@@ -264,7 +295,6 @@ async fn carry_out(
             baseline = Some(side);
         }
     }
-    outcomes.sort_by_key(|outcome| plan.changes.iter().position(|change| change.id == outcome.id));
     Ok(match baseline {
         Some(after) => {
             Done { comparison: bench::compare(before, &after).0, after: after.whole, outcomes }
@@ -274,7 +304,7 @@ async fn carry_out(
 }
 
 /// A change in force, and the seconds it took.
-type Applied<'a> = (&'a PlannedChange, f64);
+pub type Applied<'a> = (&'a PlannedChange, f64);
 
 async fn apply_group<'a>(
     bench: &Bench<'_>,
@@ -306,10 +336,13 @@ async fn apply_group<'a>(
 }
 
 /// Judges one group of changes that are in force.
-struct Judging<'a> {
-    bench: &'a Bench<'a>,
-    group: &'a str,
-    keep_inconclusive: bool,
+pub struct Judging<'a> {
+    /// What measures.
+    pub bench: &'a Bench<'a>,
+    /// The group's name.
+    pub group: &'a str,
+    /// Keep what could not be told from noise, too.
+    pub keep_inconclusive: bool,
 }
 
 impl Judging<'_> {
@@ -322,6 +355,9 @@ impl Judging<'_> {
         before: &Side,
         outcomes: &mut Vec<ChangeOutcome>,
     ) -> Result<Option<Side>, Failure> {
+        if switchback::possible(&applied) {
+            return self.judge_by_switching(changing, &applied, outcomes).await;
+        }
         loop {
             let in_force: Vec<&PlannedChange> = applied.iter().map(|(change, _)| *change).collect();
             let after = self.measure("", &in_force).await?;
@@ -330,8 +366,7 @@ impl Judging<'_> {
                 .target
                 .progress
                 .say(format!("group \"{}\": {verdict}: {reason}", self.group));
-            let keep_group = verdict == Verdict::Improved
-                || (verdict == Verdict::Inconclusive && self.keep_inconclusive);
+            let keep_group = self.keeps(verdict);
             // One member that does harm must not cost the others: without it they are measured again.
             let harmful =
                 |change: &PlannedChange| !keep_group && outcome::does_harm(change, &comparison);
@@ -348,7 +383,7 @@ impl Judging<'_> {
                 let judged = outcome::judge_member(
                     change,
                     &comparison,
-                    &after.whole,
+                    &after.whole.index_scans,
                     verdict,
                     &reason,
                     keep_group,
@@ -380,6 +415,36 @@ impl Judging<'_> {
         }
     }
 
+    fn keeps(&self, verdict: Verdict) -> bool {
+        verdict == Verdict::Improved || (verdict == Verdict::Inconclusive && self.keep_inconclusive)
+    }
+
+    async fn judge_by_switching(
+        &self,
+        changing: &mut Changing<'_>,
+        applied: &[Applied<'_>],
+        outcomes: &mut Vec<ChangeOutcome>,
+    ) -> Result<Option<Side>, Failure> {
+        let (paired, on) = self.switch_on_and_off(changing, applied).await?;
+        let (verdict, reason) = (paired.verdict, &paired.reason);
+        self.bench.target.progress.say(format!("group \"{}\": {verdict}: {reason}", self.group));
+        let keep = self.keeps(verdict);
+        if keep != on {
+            switchback::switch(changing, applied, keep).await?;
+        }
+        let judged = outcome::Judged { keep, reason: format!("its group is {verdict}: {reason}") };
+        for (change, elapsed) in applied {
+            if keep {
+                changing.keep(change, &judged.reason)?;
+            }
+            outcomes.push(outcome::of(change, &judged, verdict, &paired.comparison, *elapsed));
+        }
+        if !keep {
+            return Ok(None);
+        }
+        self.measure("", &[]).await.map(Some)
+    }
+
     async fn measure(&self, which: &str, in_force: &[&PlannedChange]) -> Result<Side, Failure> {
         self.bench.target.progress.step(format!(
             "measuring with the group \"{}\"{which} ({})",
@@ -391,7 +456,7 @@ impl Judging<'_> {
 }
 
 /// Groups in the order of the plan.
-fn groups(plan: &Plan) -> Vec<String> {
+pub fn groups(plan: &Plan) -> Vec<String> {
     let mut groups: Vec<String> = Vec::new();
     for change in &plan.changes {
         if !groups.contains(&change.group) {

@@ -18,6 +18,7 @@ use pgassay_model::snapshot::Snapshot;
 use pgassay_model::units::{Ms, percent};
 use pgassay_pgbouncer::Console;
 use pgassay_postgres::Session;
+use std::collections::BTreeMap;
 
 /// What is to become of one change of a measured group.
 pub struct Judged {
@@ -32,7 +33,7 @@ pub struct Judged {
 pub fn judge_member(
     change: &PlannedChange,
     comparison: &[Comparison],
-    after: &Measurement,
+    scans: &BTreeMap<String, u64>,
     group: Verdict,
     group_reason: &str,
     keep_group: bool,
@@ -42,7 +43,7 @@ pub fn judge_member(
     }
     if let Change::CreateIndex { definition, .. } = &change.change {
         let name = format!("{}.{}", definition.relation.schema, definition.name);
-        if after.index_scans.get(&name).copied().unwrap_or(0) == 0 {
+        if scans.get(&name).copied().unwrap_or(0) == 0 {
             return Judged {
                 keep: false,
                 reason: "no statement used it while it was measured".into(),
@@ -75,6 +76,18 @@ pub fn does_harm(change: &PlannedChange, comparison: &[Comparison]) -> bool {
     })
 }
 
+/// The comparisons that bear on a change: the whole workload, and the statements that it is meant for.
+pub fn relevant(change: &PlannedChange, comparison: &[Comparison]) -> Vec<Comparison> {
+    comparison
+        .iter()
+        .filter(|entry| match entry.metric.strip_prefix("statement:") {
+            Some(id) => change.statements.iter().any(|statement| statement == id),
+            None => true,
+        })
+        .cloned()
+        .collect()
+}
+
 /// The outcome of a change that was applied and judged.
 pub fn of(
     change: &PlannedChange,
@@ -83,14 +96,6 @@ pub fn of(
     comparison: &[Comparison],
     elapsed_s: f64,
 ) -> ChangeOutcome {
-    let relevant = comparison
-        .iter()
-        .filter(|entry| match entry.metric.strip_prefix("statement:") {
-            Some(id) => change.statements.iter().any(|statement| statement == id),
-            None => true,
-        })
-        .cloned()
-        .collect();
     ChangeOutcome {
         id: change.id.clone(),
         kind: change.change.kind().to_owned(),
@@ -99,7 +104,7 @@ pub fn of(
         state: if judged.keep { ChangeState::Kept } else { ChangeState::RolledBack },
         verdict: Some(verdict),
         reason: judged.reason.clone(),
-        comparison: relevant,
+        comparison: relevant(change, comparison),
         undo: change.undo.clone(),
         elapsed_s: Some(elapsed_s),
     }
@@ -159,7 +164,14 @@ fn nothing_kept(before: &Measurement, changes: &[ChangeOutcome]) -> String {
     let tried: Vec<&ChangeOutcome> =
         changes.iter().filter(|change| change.state == ChangeState::RolledBack).collect();
     let slower = tried.iter().filter(|change| change.verdict == Some(Verdict::Regressed)).count();
+    let rehearsed = changes
+        .iter()
+        .filter(|change| change.state == ChangeState::Skipped && change.verdict.is_some())
+        .count();
     let what = match (tried.len(), slower) {
+        (0, _) if rehearsed > 0 => format!(
+            "{rehearsed} of the changes proposed did not prove themselves on a copy and were not tried here"
+        ),
         (0, _) => "no change was worth trying".to_owned(),
         (1, 1) => "one change was tried, made it slower and was rolled back".to_owned(),
         (1, _) => "one change was tried, did not prove itself and was rolled back".to_owned(),
@@ -246,6 +258,7 @@ pub fn untouched(
     snapshot: &Snapshot,
     before: Measurement,
     plan: Plan,
+    changes: Vec<ChangeOutcome>,
     request: &Request,
     notes: Vec<String>,
 ) -> Result<Run, Failure> {
@@ -256,9 +269,9 @@ pub fn untouched(
         state: RunState::Finished,
         target: target.server.to_string(),
         server_version: snapshot.server.version.clone(),
-        headline: nothing_kept(&before, &[]),
+        headline: nothing_kept(&before, &changes),
         comparison: Vec::new(),
-        changes: Vec::new(),
+        changes,
         targets: request.goal.outcomes(&before.latency_ms, &[]),
         risk: risk(&plan, &[]),
         checks: vec![

@@ -4,6 +4,7 @@
 mod support;
 
 use serde_json::Value;
+use std::os::unix::fs::PermissionsExt;
 use std::sync::{Mutex, PoisonError};
 
 /// Measurements beside each other would measure each other.
@@ -16,24 +17,34 @@ struct Demo {
 }
 
 fn demo(scenario: &str, scale: &str) -> Demo {
+    demo_with(scenario, scale, &[])
+}
+
+fn demo_with(scenario: &str, scale: &str, flags: &[&str]) -> Demo {
     let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().display().to_string();
-    let answer = support::pgassay(
-        &folder.path().join("state"),
-        &[
-            "demo",
-            "--scenario",
-            scenario,
-            "--scale",
-            scale,
-            "--duration",
-            "10s",
-            "--out",
-            &out,
-            "--json",
-        ],
+    let mut arguments = vec![
+        "demo",
+        "--scenario",
+        scenario,
+        "--scale",
+        scale,
+        "--duration",
+        "10s",
+        "--out",
+        &out,
+        "--json",
+    ];
+    arguments.extend(flags);
+    // Copies go where TMPDIR says; their servers may run as another account.
+    let temporary = folder.path().join("tmp");
+    std::fs::create_dir(&temporary).unwrap();
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o711)).unwrap();
+    let answer = support::answer(
+        support::command(&folder.path().join("state")).env("TMPDIR", &temporary).args(&arguments),
     );
+    assert_eq!(std::fs::read_dir(&temporary).unwrap().count(), 0, "nothing is left behind");
     for file in ["report.html", "report.md", "run.json"] {
         assert!(
             folder.path().join(file).is_file(),
@@ -135,6 +146,17 @@ fn an_index_that_only_the_planner_likes_is_rolled_back_by_measurement() {
     assert_eq!(rolled_back.len(), 1, "{}", demo.run["changes"]);
     assert_eq!(rolled_back[0]["verdict"], "regressed", "{}", rolled_back[0]);
     assert!(demo.changes("kept").is_empty());
+}
+
+#[test]
+fn what_is_slower_on_a_copy_never_reaches_the_server() {
+    let demo = demo_with("regression", "0.1", &["--rehearse"]);
+    let changes = demo.run["changes"].as_array().unwrap();
+    assert_eq!(changes.len(), 1, "{changes:?}");
+    assert_eq!(changes[0]["state"], "skipped", "{}", changes[0]);
+    assert_eq!(changes[0]["verdict"], "regressed", "{}", changes[0]);
+    assert!(changes[0]["comparison"].to_string().contains("two copies"));
+    assert!(demo.run["notes"].to_string().contains("rehearsal"), "{}", demo.run["notes"]);
 }
 
 #[test]

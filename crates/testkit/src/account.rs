@@ -57,6 +57,21 @@ impl Account {
     }
 }
 
+/// Gives a directory and all in it to the account that servers run as, so that a server can be started on it.
+pub fn give_to_server(directory: &Path) -> Result<(), TestkitError> {
+    let account = Account::choose()?;
+    let mut open = vec![directory.to_path_buf()];
+    while let Some(path) = open.pop() {
+        account.own(&path)?;
+        if path.is_dir() && !path.is_symlink() {
+            for entry in std::fs::read_dir(&path).map_err(TestkitError::file(&path))? {
+                open.push(entry.map_err(TestkitError::file(&path))?.path());
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Runs a command to its end; a failure carries the end of what it printed.
 pub(crate) fn run(command: &mut Command) -> Result<Output, TestkitError> {
     let program = command.get_program().to_string_lossy().into_owned();

@@ -9,6 +9,7 @@ mod pgbouncer;
 mod postgres;
 mod shared;
 
+pub use account::give_to_server;
 pub use error::TestkitError;
 pub use locate::{Installation, find_pgbouncer, find_postgres};
 pub use pgbouncer::{PgBouncer, PgBouncerOptions};

@@ -24,7 +24,12 @@ impl Answer {
 
 /// Runs pgassay with its state in `state`.
 pub fn pgassay(state: &Path, arguments: &[&str]) -> Answer {
-    let Output { status, stdout, stderr } = command(state).args(arguments).output().unwrap();
+    answer(command(state).args(arguments))
+}
+
+/// Runs a command to its end.
+pub fn answer(command: &mut Command) -> Answer {
+    let Output { status, stdout, stderr } = command.output().unwrap();
     Answer {
         status: status.code().unwrap_or(-1),
         stdout: String::from_utf8(stdout).unwrap(),
