@@ -1,33 +1,47 @@
 //! Throughput, latency and client CPU beside pgbench's on the same server: `cargo bench -p pgassay-load`.
 //!
-//! Both send the select of pgbench's `-S` over a Unix-domain socket. pgassay sends unnamed statements, so its
-//! yardstick is `-M extended`; `-M prepared` is shown beside it, and spares the server parsing and planning.
+//! Both send the select of pgbench's `-S` as prepared statements (`-M prepared`, `-j 2`), over a Unix-domain
+//! socket and over TCP, turn by turn in changing order, so that a neighbour's noise meets both; medians of the
+//! rounds are compared. Latency percentiles are compared in rounds of their own, where pgbench logs every
+//! transaction, which costs it time that must not count in the others.
 
 #![allow(
     clippy::expect_used,
     clippy::print_stdout,
+    clippy::indexing_slicing,
     missing_docs,
     reason = "a benchmark, which may stop"
 )]
 
 use nix::sys::resource::{UsageWho, getrusage};
-use pgassay_load::{LoadMode, LoadOptions};
+use pgassay_load::{LoadMode, LoadOptions, Protocol};
 use pgassay_model::interrupt::Interrupt;
-use pgassay_model::measurement::Connect;
+use pgassay_model::measurement::{Connect, Latency};
 use pgassay_model::workload::{SCHEMA, Workload, WorkloadStatement};
 use pgassay_testkit::{Postgres, PostgresOptions};
 use std::process::Command;
 use std::time::Duration;
 
-const SECONDS: u64 = 4;
-const ROUNDS: u32 = 3;
+const SECONDS: u64 = 3;
+const ROUNDS: usize = 5;
+/// Rounds in which latencies are compared.
+const LOGGED: usize = 3;
 /// pgbench at scale 1.
 const ACCOUNTS: u32 = 100_000;
+/// Owner of the tables, and its own password.
+const ROLE: &str = "bench";
 
+#[derive(Clone, Copy)]
 struct Figures {
     per_second: f64,
-    latency_ms: f64,
     client_us: f64,
+    latency: Latency,
+}
+
+#[derive(Clone, Copy)]
+enum Way {
+    Unix,
+    Tcp,
 }
 
 fn main() {
@@ -36,24 +50,55 @@ fn main() {
         return;
     }
     let server = Postgres::start(PostgresOptions::default()).expect("a PostgreSQL to measure on");
-    pgbench(&server, &["-i", "-q", "-s", "1"]);
-    println!("clients  driver              requests/s   mean ms   client µs/request");
-    for clients in [1, 8, 32] {
-        // Turn by turn, so that a neighbour's noise meets all of them.
-        for _ in 0..ROUNDS {
-            for mode in ["extended", "prepared"] {
-                print(clients, &format!("pgbench {mode}"), &run_pgbench(&server, clients, mode));
+    server
+        .execute("postgres", "CREATE ROLE bench SUPERUSER LOGIN PASSWORD 'bench'")
+        .expect("a role for both");
+    pgbench(&server, Way::Unix, &["-i", "-q", "-s", "1"]);
+    println!(
+        "medians of {ROUNDS} rounds of {SECONDS} s\n\
+         way   clients  driver      requests/s  client µs/request   p50 ms   p95 ms   p99 ms"
+    );
+    for (way, name) in [(Way::Unix, "unix"), (Way::Tcp, "tcp")] {
+        for clients in [1, 8, 32] {
+            let (theirs, ours) = alternate(ROUNDS, |pgassay| match pgassay {
+                false => run_pgbench(&server, way, clients, false),
+                true => run_pgassay(&server, way, clients),
+            });
+            let (logged, driven) = alternate(LOGGED, |pgassay| match pgassay {
+                false => run_pgbench(&server, way, clients, true),
+                true => run_pgassay(&server, way, clients),
+            });
+            for (driver, speed, latency) in
+                [("pgbench", &theirs, &logged), ("pgassay", &ours, &driven)]
+            {
+                println!(
+                    "{name:<4}  {clients:>7}  {driver:<8}  {:>12.0}  {:>17.2}  {:>7.3}  {:>7.3}  {:>7.3}",
+                    median(speed, |run| run.per_second),
+                    median(speed, |run| run.client_us),
+                    median(latency, |run| run.latency.p50),
+                    median(latency, |run| run.latency.p95),
+                    median(latency, |run| run.latency.p99),
+                );
             }
-            print(clients, "pgassay unnamed", &run_pgassay(&server, clients));
         }
     }
 }
 
-fn print(clients: u32, driver: &str, figures: &Figures) {
-    println!(
-        "{clients:>7}  {driver:<18}  {:>10.0}  {:>8.3}  {:>18.1}",
-        figures.per_second, figures.latency_ms, figures.client_us
-    );
+/// Runs both, each first in every other round.
+fn alternate(rounds: usize, run: impl Fn(bool) -> Figures) -> (Vec<Figures>, Vec<Figures>) {
+    let (mut theirs, mut ours) = (Vec::new(), Vec::new());
+    for round in 0..rounds {
+        for pgassay in [round % 2 == 1, round % 2 == 0] {
+            if pgassay { &mut ours } else { &mut theirs }.push(run(pgassay));
+        }
+    }
+    (theirs, ours)
+}
+
+fn median(runs: &[Figures], figure: impl Fn(&Figures) -> f64) -> f64 {
+    let mut all: Vec<f64> = runs.iter().map(figure).collect();
+    all.sort_by(f64::total_cmp);
+    all[all.len() / 2]
 }
 
 fn cpu_us(who: UsageWho) -> f64 {
@@ -64,35 +109,35 @@ fn cpu_us(who: UsageWho) -> f64 {
         .sum()
 }
 
-fn pgbench(server: &Postgres, arguments: &[&str]) -> String {
+fn pgbench(server: &Postgres, way: Way, arguments: &[&str]) -> String {
+    let host = match way {
+        Way::Unix => server.socket_directory().display().to_string(),
+        Way::Tcp => "127.0.0.1".to_owned(),
+    };
     let output = Command::new("pgbench")
-        .args(["-h", &server.socket_directory().display().to_string()])
-        .args(["-p", &server.port().to_string(), "-U", "postgres"])
+        .args(["-h", &host, "-p", &server.port().to_string(), "-U", ROLE])
         .args(arguments)
         .arg("postgres")
+        .env("PGPASSWORD", ROLE)
         .output()
         .expect("pgbench runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-fn run_pgbench(server: &Postgres, clients: u32, mode: &str) -> Figures {
+fn run_pgbench(server: &Postgres, way: Way, clients: u32, log: bool) -> Figures {
+    let directory = std::env::temp_dir().join(format!("pgassay-bench-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).expect("a directory for pgbench's logs");
+    let prefix = directory.join("log").display().to_string();
+    let (clients, seconds) = (clients.to_string(), SECONDS.to_string());
+    let threads = if clients == "1" { "1" } else { "2" };
+    let mut arguments =
+        vec!["-n", "-S", "-M", "prepared", "-c", &clients, "-j", threads, "-T", &seconds];
+    if log {
+        arguments.extend(["-l", "--log-prefix", &prefix]);
+    }
     let before = cpu_us(UsageWho::RUSAGE_CHILDREN);
-    let text = pgbench(
-        server,
-        &[
-            "-n",
-            "-S",
-            "-M",
-            mode,
-            "-c",
-            &clients.to_string(),
-            "-j",
-            &clients.min(2).to_string(),
-            "-T",
-            &SECONDS.to_string(),
-        ],
-    );
+    let text = pgbench(server, way, &arguments);
     let cpu = cpu_us(UsageWho::RUSAGE_CHILDREN) - before;
     let number = |start: &str| -> f64 {
         text.lines()
@@ -102,14 +147,25 @@ fn run_pgbench(server: &Postgres, clients: u32, mode: &str) -> Figures {
             .expect("a figure of pgbench's")
     };
     let transactions = number("number of transactions actually processed");
-    Figures {
-        per_second: number("tps"),
-        latency_ms: number("latency average"),
-        client_us: cpu / transactions,
-    }
+    let latency = if log { logged(&directory) } else { Latency::default() };
+    std::fs::remove_dir_all(&directory).expect("pgbench's logs are removed");
+    Figures { per_second: number("tps"), client_us: cpu / transactions, latency }
 }
 
-fn run_pgassay(server: &Postgres, clients: u32) -> Figures {
+/// Percentiles of pgbench's logs: a line is `client transaction µs script …` (manual, pgbench).
+fn logged(directory: &std::path::Path) -> Latency {
+    let mut times = Vec::new();
+    for entry in std::fs::read_dir(directory).expect("pgbench's logs") {
+        let text = std::fs::read_to_string(entry.expect("a log").path()).expect("a log");
+        let micros = |line: &str| line.split(' ').nth(2)?.parse::<f64>().ok();
+        times.extend(text.lines().filter_map(micros));
+    }
+    times.sort_by(f64::total_cmp);
+    let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize] / 1e3;
+    Latency { p50: at(0.50), p95: at(0.95), p99: at(0.99), ..Latency::default() }
+}
+
+fn run_pgassay(server: &Postgres, way: Way, clients: u32) -> Figures {
     let sets = (0..1000).map(|number| vec![Some((number * 97 % ACCOUNTS + 1).to_string())]);
     let workload = Workload {
         schema: SCHEMA.into(),
@@ -128,8 +184,12 @@ fn run_pgassay(server: &Postgres, clients: u32) -> Figures {
         scripts: Vec::new(),
         sessions: Vec::new(),
     };
+    let dsn = match way {
+        Way::Unix => server.dsn("postgres"),
+        Way::Tcp => server.tcp_dsn(ROLE, ROLE, "postgres"),
+    };
     let options = LoadOptions {
-        target: pgassay_postgres::dsn::resolve(&server.dsn("postgres")).expect("the testkit's DSN"),
+        target: pgassay_postgres::dsn::resolve(&dsn).expect("the testkit's DSN"),
         mode: LoadMode::Closed { clients },
         connect: Connect::Reuse,
         duration: Duration::from_secs(SECONDS),
@@ -138,6 +198,8 @@ fn run_pgassay(server: &Postgres, clients: u32) -> Figures {
         seed: 1,
         server_cpu: None,
         statement_timeout: None,
+        protocol: Protocol::Prepared,
+        writes: Default::default(),
     };
     let before = cpu_us(UsageWho::RUSAGE_SELF);
     let driven = pgassay_load::drive(&workload, &options, &Interrupt::default(), &|_| {})
@@ -147,7 +209,7 @@ fn run_pgassay(server: &Postgres, clients: u32) -> Figures {
     assert_eq!(measurement.errors, 0, "{:?}", measurement.notes);
     Figures {
         per_second: measurement.throughput,
-        latency_ms: measurement.latency_ms.mean,
         client_us: cpu / measurement.requests as f64,
+        latency: measurement.latency_ms,
     }
 }

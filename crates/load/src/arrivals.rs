@@ -77,7 +77,7 @@ mod tests {
             parameter_source: "none needed".into(),
             queryid: None,
         };
-        Requests::new(&Workload {
+        let workload = Workload {
             schema: SCHEMA.into(),
             generated_at: pgassay_model::Timestamp::UNIX_EPOCH,
             source: "test".into(),
@@ -85,8 +85,8 @@ mod tests {
             skipped: Vec::new(),
             scripts: Vec::new(),
             sessions: Vec::new(),
-        })
-        .unwrap()
+        };
+        Requests::new(&workload, Default::default(), Default::default()).unwrap()
     }
 
     #[test]

@@ -11,11 +11,12 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub(crate) use crate::wire::{ConnectionError, Patience, ServerError};
+pub(crate) use crate::wire::{ConnectionError, Patience, Reading, Ready, ServerError};
 
 /// How often a waiting client looks whether it should give up.
 pub(crate) const POLL: Duration = Duration::from_millis(100);
@@ -74,6 +75,11 @@ impl Dialer {
         Some(self.settings.connect_timeout).filter(|timeout| !timeout.is_zero())
     }
 
+    /// How often waiting is interrupted.
+    pub(crate) fn poll(&self) -> Duration {
+        self.poll
+    }
+
     /// Opens a connection and logs in.
     pub(crate) fn open(
         &self,
@@ -94,7 +100,7 @@ impl Dialer {
         let mut wire = Wire::new(transport);
         let key = log_in(&mut wire, &self.startup, &self.settings, patience)?;
         opening.auth = begin.elapsed();
-        Ok((Connection { wire, key }, opening))
+        Ok((Connection { wire, key, prepared: Vec::new() }, opening))
     }
 
     fn connect(&self) -> Result<Transport, ConnectionError> {
@@ -221,6 +227,14 @@ fn handshake(
 pub(crate) struct Connection {
     wire: Wire,
     key: Option<CancelKey>,
+    /// Numbers of the statements that were prepared on it.
+    prepared: Vec<bool>,
+}
+
+impl AsFd for Connection {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.wire.transport.as_fd()
+    }
 }
 
 impl Connection {
@@ -231,26 +245,73 @@ impl Connection {
         messages: &[u8],
         patience: Patience<'_>,
     ) -> Result<Option<ServerError>, ConnectionError> {
+        self.ask(messages, &mut Reading::default(), patience).map(|ready| ready.refusal)
+    }
+
+    /// As [`Connection::request`], with the session's state after it, and rows where `reading` wants them.
+    pub(crate) fn ask(
+        &mut self,
+        messages: &[u8],
+        reading: &mut Reading,
+        patience: Patience<'_>,
+    ) -> Result<Ready, ConnectionError> {
+        self.send(messages, patience)?;
+        let ready = self.wire.read_to_end(reading, patience)?;
+        self.tidy(ready, patience)
+    }
+
+    /// Sends messages that end in Sync, whose answer is then read by [`Connection::read_on`].
+    pub(crate) fn send(
+        &mut self,
+        messages: &[u8],
+        patience: Patience<'_>,
+    ) -> Result<(), ConnectionError> {
         match self.wire.send(messages, patience) {
             // Its last words may be there to read: why it ended the session.
             Err(ConnectionError::Closed) => {
-                return Err(self
-                    .wire
-                    .until_ready(patience)
-                    .err()
-                    .unwrap_or(ConnectionError::Closed));
+                Err(self.wire.until_ready(patience).err().unwrap_or(ConnectionError::Closed))
             }
-            sent => sent?,
+            sent => sent,
         }
-        let ready = self.wire.until_ready(patience)?;
-        if ready.in_failed_transaction {
-            // A workload that begins transactions itself: without this every later request would fail.
-            self.roll_back(patience)?;
-        }
-        Ok(ready.refusal)
     }
 
-    fn roll_back(&mut self, patience: Patience<'_>) -> Result<(), ConnectionError> {
+    /// Reads what has come, without waiting where the socket is readable; None where more is to come.
+    pub(crate) fn read_on(
+        &mut self,
+        reading: &mut Reading,
+        patience: Patience<'_>,
+    ) -> Result<Option<Ready>, ConnectionError> {
+        match self.wire.read_on(reading, patience)? {
+            Some(ready) => self.tidy(ready, patience).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Ends a failed transaction: without this every later request would fail.
+    fn tidy(&mut self, ready: Ready, patience: Patience<'_>) -> Result<Ready, ConnectionError> {
+        if ready.in_failed_transaction() {
+            self.roll_back(patience)?;
+        }
+        Ok(ready)
+    }
+
+    /// Whether a statement was prepared.
+    pub(crate) fn knows(&self, statement: usize) -> bool {
+        self.prepared.get(statement).copied().unwrap_or(false)
+    }
+
+    /// Remembers that a statement was prepared.
+    pub(crate) fn learn(&mut self, statement: usize) {
+        if self.prepared.len() <= statement {
+            self.prepared.resize(statement + 1, false);
+        }
+        if let Some(known) = self.prepared.get_mut(statement) {
+            *known = true;
+        }
+    }
+
+    /// Ends the transaction that the session is in.
+    pub(crate) fn roll_back(&mut self, patience: Patience<'_>) -> Result<(), ConnectionError> {
         let mut bytes = BytesMut::new();
         frontend::query("ROLLBACK /* pgassay */", &mut bytes)
             .map_err(|error| ConnectionError::Protocol(error.to_string()))?;
@@ -268,10 +329,14 @@ impl Connection {
         self.wire.terminate(patience);
     }
 
-    /// Says good-bye and waits for the other side to close: by then an ending backend has published its
+    /// Says good-bye on all and waits for the other side to close: by then an ending backend has published its
     /// statistics, which the caller is about to read.
-    pub(crate) fn close_and_wait(mut self, patience: Patience<'_>) {
-        self.wire.terminate(patience);
-        self.wire.until_closed(patience);
+    pub(crate) fn close_and_wait(mut all: Vec<Connection>, patience: Patience<'_>) {
+        for connection in &mut all {
+            connection.wire.terminate(patience);
+        }
+        for connection in &mut all {
+            connection.wire.until_closed(patience);
+        }
     }
 }

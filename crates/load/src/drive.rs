@@ -1,21 +1,27 @@
 //! Runs the clients, reads the server's CPU at the blocks' borders, and sums up.
 
 use crate::arrivals::Arrivals;
-use crate::client::{self, Event, Shared, Sums};
+use crate::client::{self, Shared};
 use crate::connection::{ConnectionError, Dialer, Opening, POLL};
 use crate::gate::Gate;
 use crate::ledger::ClientParts;
 use crate::notes::{self, Facts};
+use crate::prepared;
 use crate::processes;
+use crate::reporter::{Event, Sums};
 use crate::requests::Requests;
+#[cfg(target_os = "linux")]
+use crate::seats;
 use crate::tally::{Tally, cpu_per_request, mean_ms};
 use crate::{LoadError, LoadMode, LoadOptions};
+#[cfg(target_os = "linux")]
+use nix::sys::epoll::{Epoll, EpollCreateFlags};
 use pgassay_model::interrupt::Interrupt;
-use pgassay_model::measurement::{Connect, Ledger, Measurement, Mode, SCHEMA};
+use pgassay_model::measurement::{Connect, Ledger, Measurement, Mode, Protocol, SCHEMA};
 use pgassay_model::workload::Workload;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 /// How often the driver looks at the interrupt flag and reports progress.
@@ -50,10 +56,14 @@ pub fn drive(
     progress: &(dyn Fn(f64) + Sync),
 ) -> Result<Driven, LoadError> {
     check(options)?;
-    let requests = Requests::new(workload)?;
+    let requests = Requests::new(workload, options.protocol, options.writes)?;
     let poll = options.statement_timeout.unwrap_or(POLL).clamp(Duration::from_millis(1), POLL);
+    let dialer = Dialer::new(&options.target, poll)?;
+    if options.protocol == Protocol::Prepared {
+        prepared::check(&dialer, &options.target.to_string())?;
+    }
     let shared = Arc::new(Shared {
-        dialer: Dialer::new(&options.target, poll)?,
+        dialer,
         requests,
         arrivals: options
             .mode
@@ -89,6 +99,11 @@ fn check(options: &LoadOptions) -> Result<(), LoadError> {
     if options.duration.is_zero() || options.block.is_zero() {
         return Err(LoadError::Options("duration and block must be longer than 0"));
     }
+    if options.protocol == Protocol::Prepared && options.connect == Connect::PerRequest {
+        return Err(LoadError::Options(
+            "statements prepared on a connection need it to be kept, not one per request",
+        ));
+    }
     Ok(())
 }
 
@@ -107,7 +122,10 @@ struct Driver<'a> {
     openings: Vec<Opening>,
     unopened: Vec<ConnectionError>,
     sums: Sums,
+    threads: u32,
     finished: u32,
+    /// Why prepared statements are of no use here, once that has shown.
+    not_prepared: Option<String>,
 }
 
 impl<'a> Driver<'a> {
@@ -120,15 +138,7 @@ impl<'a> Driver<'a> {
         let blocks = blocks.clamp(1.0, 100_000.0) as u32;
         let block = options.duration / blocks;
         let (sender, events) = channel();
-        let clients = options.mode.clients();
-        for number in 0..clients {
-            let (shared, sender) = (Arc::clone(shared), sender.clone());
-            std::thread::Builder::new()
-                .name(format!("client {number}"))
-                .stack_size(STACK)
-                .spawn(move || client::run(number, &shared, sender))
-                .map_err(|source| LoadError::Threads { clients, source })?;
-        }
+        let threads = spawn(options, shared, &sender)?;
         Ok(Driver {
             workload,
             options,
@@ -142,7 +152,9 @@ impl<'a> Driver<'a> {
             openings: Vec::new(),
             unopened: Vec::new(),
             sums: Sums::default(),
+            threads,
             finished: 0,
+            not_prepared: None,
         })
     }
 
@@ -160,13 +172,14 @@ impl<'a> Driver<'a> {
         let drained = end + self.shared.drain + last_answer;
         let mut abandoned: Option<Instant> = None;
         // In an open loop all may be done before the window ends, which it does with the last border.
-        while self.finished < self.options.mode.clients() || self.next_border().is_some() {
+        while self.finished < self.threads || self.next_border().is_some() {
             let now = origin.elapsed();
             self.read_cpu(now);
             progress((now.as_secs_f64() / end.as_secs_f64()).min(1.0));
             if interrupt.requested() {
                 return Err(self.interrupted());
             }
+            self.check_prepared()?;
             match abandoned {
                 None if now >= drained => {
                     self.shared.abandon.store(true, Ordering::Relaxed);
@@ -205,11 +218,30 @@ impl<'a> Driver<'a> {
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
+        self.check_prepared()?;
         match self.unopened.first() {
             Some(error) if self.openings.is_empty() => {
                 Err(LoadError::opening(self.options.target.to_string(), error))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Ends the load where its statements can't be prepared: its figures would be of errors.
+    fn check_prepared(&mut self) -> Result<(), LoadError> {
+        let refused = self.unopened.iter().find_map(|error| match error {
+            ConnectionError::Server(refusal) if prepared::lost(&refusal.sqlstate) => {
+                Some(refusal.to_string())
+            }
+            _ => None,
+        });
+        match self.not_prepared.take().or(refused) {
+            Some(reason) => {
+                self.shared.abandon.store(true, Ordering::Relaxed);
+                self.dismiss();
+                Err(LoadError::Prepared { reason })
+            }
+            None => Ok(()),
         }
     }
 
@@ -240,14 +272,10 @@ impl<'a> Driver<'a> {
                 samples.into_iter().for_each(|sample| self.tally.add(sample))
             }
             Event::Failed { statement, text } => self.tally.explain(statement, text),
+            Event::NotPrepared(reason) => self.not_prepared = Some(reason),
             Event::Finished(sums) => {
                 self.finished += 1;
-                self.sums.connect += sums.connect;
-                self.sums.tls += sums.tls;
-                self.sums.auth += sums.auth;
-                self.sums.wait += sums.wait;
-                self.sums.lag += sums.lag;
-                self.sums.late += sums.late;
+                self.sums += sums;
             }
         }
     }
@@ -296,7 +324,7 @@ impl<'a> Driver<'a> {
             parts: &client_parts,
             late: self.sums.late,
             unsent,
-            silent: self.options.mode.clients() - self.finished,
+            silent: self.threads - self.finished,
             cpu_known: cpu.is_some(),
             own_cpu: cpu_per_request(self.own_cpu.0, self.own_cpu.1, requests),
         };
@@ -312,7 +340,7 @@ impl<'a> Driver<'a> {
                 clients: Some(self.options.mode.clients()),
                 rate: self.options.mode.rate(),
                 connect: self.options.connect,
-                protocol: Default::default(),
+                protocol: self.options.protocol,
                 speed: None,
             },
             latency_ms,
@@ -329,6 +357,42 @@ impl<'a> Driver<'a> {
         };
         Driven { measurement, client_parts }
     }
+}
+
+/// Starts the clients and returns on how many threads: in a closed loop on kept connections on no more than
+/// there are cores, since more only switch; otherwise each on one of its own, to be on time.
+fn spawn(
+    options: &LoadOptions,
+    shared: &Arc<Shared>,
+    sender: &Sender<Event>,
+) -> Result<u32, LoadError> {
+    let clients = options.mode.clients();
+    let failed = |source| LoadError::Threads { clients, source };
+    let thread = |name: String| std::thread::Builder::new().name(name).stack_size(STACK);
+    #[cfg(target_os = "linux")]
+    if matches!(options.mode, LoadMode::Closed { .. }) && options.connect == Connect::Reuse {
+        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+        let threads = u32::try_from(cores).unwrap_or(1);
+        if clients > threads {
+            for number in 0..threads {
+                let numbers = clients * number / threads..clients * (number + 1) / threads;
+                let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)
+                    .map_err(|error| failed(error.into()))?;
+                let (shared, sender) = (Arc::clone(shared), sender.clone());
+                thread(format!("clients {numbers:?}"))
+                    .spawn(move || seats::run(numbers, &shared, epoll, sender))
+                    .map_err(failed)?;
+            }
+            return Ok(threads);
+        }
+    }
+    for number in 0..clients {
+        let (shared, sender) = (Arc::clone(shared), sender.clone());
+        thread(format!("client {number}"))
+            .spawn(move || client::run(number, &shared, sender))
+            .map_err(failed)?;
+    }
+    Ok(clients)
 }
 
 fn client_parts(options: &LoadOptions, sums: &Sums, answered: u64, mean: f64) -> ClientParts {

@@ -42,6 +42,12 @@ pub enum LoadError {
         /// Why.
         reason: String,
     },
+    /// The way to the server does not keep prepared statements.
+    #[error("prepared statements do not work on this way to the server: {reason}")]
+    Prepared {
+        /// What showed it.
+        reason: String,
+    },
     /// The options make no sense.
     #[error("the load cannot be driven: {0}")]
     Options(&'static str),
@@ -102,6 +108,11 @@ impl LoadError {
             }
             LoadError::Statement { .. } => {
                 "give it parameter values (-- params: [...]), or take it out of the workload".into()
+            }
+            LoadError::Prepared { .. } => {
+                "a pooler in transaction mode must track them (PgBouncer from 1.21, max_prepared_statements above 0); \
+                 otherwise use --protocol extended"
+                    .into()
             }
             LoadError::Options(_) => "see pgassay measure --help".into(),
             LoadError::Threads { .. } => "use fewer clients, or raise ulimit -u".into(),

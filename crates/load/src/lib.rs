@@ -9,19 +9,26 @@ mod arrivals;
 mod client;
 mod connection;
 mod drive;
+mod encode;
 mod error;
 mod gate;
 pub mod ledger;
 mod login;
 mod notes;
 mod options;
+mod prepared;
 pub mod probe;
 mod processes;
+mod redact;
+mod reporter;
 mod requests;
+#[cfg(target_os = "linux")]
+mod seats;
 mod tally;
 mod wire;
 
 pub use drive::{Driven, drive};
 pub use error::LoadError;
 pub use ledger::{ClientParts, ServerParts};
-pub use options::{LoadMode, LoadOptions};
+pub use options::{LoadMode, LoadOptions, Writes};
+pub use pgassay_model::measurement::Protocol;

@@ -1,11 +1,11 @@
 //! What a reader of a measurement must know, in sentences.
 
-use crate::LoadOptions;
 use crate::connection::{ConnectionError, Opening};
 use crate::ledger::ClientParts;
 use crate::processes;
 use crate::tally::{Tally, mean_ms};
-use pgassay_model::measurement::Connect;
+use crate::{LoadOptions, Writes};
+use pgassay_model::measurement::{Connect, Protocol};
 use std::time::Duration;
 
 /// Share of the intended requests that may be sent after the end of the window before the load counts as
@@ -43,6 +43,7 @@ pub(crate) fn write(facts: &Facts<'_>) -> Vec<String> {
         opening_cost(facts),
         timeout(facts),
         server_cpu(facts),
+        writes(facts),
         Some(protocol(facts)),
     ]
     .into_iter()
@@ -164,10 +165,29 @@ fn server_cpu(facts: &Facts<'_>) -> Option<String> {
     Some(note)
 }
 
+fn writes(facts: &Facts<'_>) -> Option<String> {
+    (facts.options.writes == Writes::Rollback).then(|| {
+        "what the workload writes was rolled back: what a commit costs (WAL flush, synchronous replication) is \
+         missing, BEGIN and ROLLBACK are within the latency, and rows stay locked a little longer"
+            .into()
+    })
+}
+
 fn protocol(facts: &Facts<'_>) -> String {
-    let mut note = String::from(
-        "statements were sent by the extended protocol as unnamed statements, so each request is parsed and planned",
-    );
+    let mut note = String::from(match facts.options.protocol {
+        Protocol::Simple => {
+            "statements were sent by the simple protocol with their values as literals, so each request is parsed \
+             and planned"
+        }
+        Protocol::Extended => {
+            "statements were sent by the extended protocol as unnamed statements, so each request is parsed and planned"
+        }
+        Protocol::Prepared => {
+            "statements were prepared once on each connection, so no request is parsed; planned is each of a \
+             connection's first five, and after that where a plan for the very values is thought to be worth it \
+             (plan_cache_mode)"
+        }
+    });
     if !facts.options.warmup.is_zero() {
         note.push_str(&format!(
             "; {:.1} s of warm-up are not counted",

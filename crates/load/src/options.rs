@@ -1,7 +1,7 @@
 //! How a load is driven.
 
 use pgassay_model::connection::ConnectionSettings;
-use pgassay_model::measurement::Connect;
+use pgassay_model::measurement::{Connect, Protocol};
 use std::time::Duration;
 
 /// When requests start.
@@ -40,6 +40,17 @@ impl LoadMode {
     }
 }
 
+/// What becomes of what a workload writes. Whether it may write at all is for the caller to have asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Writes {
+    /// It is committed.
+    #[default]
+    Run,
+    /// Every request that writes is wrapped into a transaction that is rolled back, and transactions of the
+    /// workload's own are rolled back where they would commit.
+    Rollback,
+}
+
 /// What to drive, how, and for how long.
 #[derive(Debug, Clone)]
 pub struct LoadOptions {
@@ -49,6 +60,10 @@ pub struct LoadOptions {
     pub mode: LoadMode,
     /// When connections are opened.
     pub connect: Connect,
+    /// How statements are sent.
+    pub protocol: Protocol,
+    /// What becomes of what the workload writes.
+    pub writes: Writes,
     /// Measured time, warm-up excluded.
     pub duration: Duration,
     /// Time driven first and not counted.

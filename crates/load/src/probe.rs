@@ -2,9 +2,11 @@
 
 use crate::LoadError;
 use crate::connection::{Connection, Dialer, POLL, Patience};
+use crate::options::Writes;
 use crate::requests::{Choice, Requests};
 use bytes::BytesMut;
 use pgassay_model::connection::ConnectionSettings;
+use pgassay_model::measurement::Protocol;
 use pgassay_model::workload::Workload;
 use postgres_protocol::message::frontend;
 use rand::rngs::Xoshiro256PlusPlus;
@@ -16,6 +18,9 @@ use std::time::{Duration, Instant};
 const MOST: u32 = 200;
 /// Most time for all probes.
 const TIME: Duration = Duration::from_secs(2);
+/// Probes of a prepared statement that are left out: the server makes a plan for the very values five times, and
+/// then once a plan for any values to compare (`choose_custom_plan` in plancache.c; manual, PREPARE).
+const WARM_UP_PREPARED: u32 = 6;
 /// Round trips of an empty Sync whose median is taken off.
 const ROUND_TRIPS: usize = 25;
 
@@ -34,16 +39,20 @@ pub struct Probe {
 /// (`exec_bind_message` calls `GetCachedPlan`), where it also starts the executor for statements that only
 /// read. Nothing is executed, so statements that write are safe to probe; locks are those of planning. The
 /// backend's caches are warm after each statement's first probe, which is not counted: with a connection per
-/// request to the server itself, filling them is in the ledger's network part.
+/// request to the server itself, filling them is in the ledger's network part. Prepared statements are parsed
+/// before, and what is counted is what Bind takes once the server has settled for a plan.
 ///
 /// Statements take turns, and their means are averaged by weight; those that can't be planned are left out.
 /// At most 200 probes or 2 seconds, the heaviest statements first.
 pub fn parse_plan(
     settings: &ConnectionSettings,
     workload: &Workload,
+    protocol: Protocol,
     seed: u64,
 ) -> Result<Probe, LoadError> {
-    let requests = Requests::new(workload)?;
+    // Literals are parsed and planned as values of unnamed statements are.
+    let protocol = if protocol == Protocol::Simple { Protocol::Extended } else { protocol };
+    let requests = Requests::new(workload, protocol, Writes::Run)?;
     let dialer = Dialer::new(settings, POLL)?;
     let patient = AtomicBool::new(false);
     let failed = |error| LoadError::opening(settings.to_string(), &error);
@@ -55,7 +64,9 @@ pub fn parse_plan(
     let mut order: Vec<usize> = (0..requests.len()).collect();
     let weight = |index: &usize| workload.statements.get(*index).map_or(0.0, |own| own.weight);
     order.sort_by(|a, b| weight(b).total_cmp(&weight(a)));
-    let mut probed: Vec<Probed> = order.into_iter().map(Probed::new).collect();
+    let warm_up = if requests.prepared() { WARM_UP_PREPARED } else { 1 };
+    let new = |statement| Probed::new(statement, warm_up);
+    let mut probed: Vec<Probed> = order.into_iter().map(new).collect();
     let mut random = Xoshiro256PlusPlus::seed_from_u64(seed);
     let mut outbox = BytesMut::new();
     let begin = Instant::now();
@@ -66,11 +77,16 @@ pub fn parse_plan(
                 break;
             }
             let set = random.random_range(0..requests.sets(own.statement).max(1));
-            requests.write_unexecuted(Choice { statement: own.statement, set }, &mut outbox);
+            let choice = Choice { statement: own.statement, set };
+            requests.write_unexecuted(choice, connection.knows(own.statement), &mut outbox);
             let start = Instant::now();
             let refusal = connection.request(&outbox, patience).map_err(failed)?;
-            own.take(start.elapsed(), refusal.map(|refusal| refusal.to_string()));
-            sent += 1;
+            let time = start.elapsed();
+            if refusal.is_none() && requests.prepared() {
+                connection.learn(own.statement);
+            }
+            sent += u32::from(own.warm == 0);
+            own.take(time, refusal.map(|refusal| refusal.to_string()));
         }
         if begin.elapsed() >= TIME {
             break;
@@ -89,23 +105,25 @@ pub fn parse_plan(
 #[derive(Debug)]
 struct Probed {
     statement: usize,
-    warm: bool,
+    /// Probes still to be left out.
+    warm: u32,
     refused: bool,
     reason: Option<String>,
     sum: Duration,
-    first: Duration,
+    /// The last of those left out.
+    last: Option<Duration>,
     n: u32,
 }
 
 impl Probed {
-    fn new(statement: usize) -> Self {
+    fn new(statement: usize, warm_up: u32) -> Self {
         Probed {
             statement,
-            warm: false,
+            warm: warm_up,
             refused: false,
             reason: None,
             sum: Duration::ZERO,
-            first: Duration::ZERO,
+            last: None,
             n: 0,
         }
     }
@@ -114,21 +132,21 @@ impl Probed {
         if refusal.is_some() {
             self.refused = true;
             self.reason = refusal;
-        } else if self.warm {
+        } else if self.warm == 0 {
             self.sum += time;
             self.n += 1;
         } else {
-            self.warm = true;
-            self.first = time;
+            self.warm -= 1;
+            self.last = Some(time);
         }
     }
 
     /// Mean of the counted probes; where time allowed but one, that one.
     fn mean_ms(&self) -> Option<(f64, u32)> {
-        match (self.warm && !self.refused, self.n) {
-            (false, _) => None,
-            (true, 0) => Some((self.first.as_secs_f64() * 1e3, 1)),
-            (true, n) => Some((self.sum.as_secs_f64() * 1e3 / f64::from(n), n)),
+        match (self.refused, self.n) {
+            (true, _) => None,
+            (false, 0) => self.last.map(|time| (time.as_secs_f64() * 1e3, 1)),
+            (false, n) => Some((self.sum.as_secs_f64() * 1e3 / f64::from(n), n)),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Samples summed up: distributions by block and by statement.
 
 use crate::LoadError;
-use crate::client::Sample;
+use crate::reporter::Sample;
 use hdrhistogram::Histogram;
 use pgassay_model::measurement::{Block, BlockStatement, Latency, StatementMeasurement};
 use pgassay_model::workload::Workload;

@@ -7,6 +7,7 @@ use postgres_protocol::message::frontend;
 use rustls::{ClientConnection, StreamOwned};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -60,8 +61,62 @@ pub(crate) enum ConnectionError {
 pub(crate) struct Ready {
     /// The first error that the server sent.
     pub(crate) refusal: Option<ServerError>,
+    /// The session's state then: `I` idle, `T` in a transaction, `E` in one that has failed.
+    pub(crate) status: u8,
+}
+
+impl Ready {
     /// Whether the session is in a transaction that has failed.
-    pub(crate) in_failed_transaction: bool,
+    pub(crate) fn in_failed_transaction(&self) -> bool {
+        self.status == b'E'
+    }
+}
+
+/// An answer while it arrives.
+#[derive(Debug, Default)]
+pub(crate) struct Reading {
+    /// The first error so far.
+    refusal: Option<ServerError>,
+    /// Bytes still to be dropped of a message that nobody wants.
+    skip: usize,
+    /// Keeps the answer's last row, where somebody wants it.
+    pub(crate) rows: Option<LastRow>,
+}
+
+/// The last row of an answer, as text.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct LastRow {
+    /// Names of the columns.
+    pub(crate) columns: Vec<String>,
+    /// The values; None for NULL.
+    pub(crate) values: Vec<Option<String>>,
+    /// How many rows there were.
+    pub(crate) rows: u64,
+}
+
+impl LastRow {
+    fn take(&mut self, message: &Message) -> io::Result<()> {
+        match message {
+            Message::RowDescription(body) => {
+                *self = LastRow::default();
+                let mut fields = body.fields();
+                while let Some(field) = fields.next()? {
+                    self.columns.push(field.name().to_owned());
+                }
+            }
+            Message::DataRow(body) => {
+                self.rows += 1;
+                self.values.clear();
+                let mut ranges = body.ranges();
+                while let Some(range) = ranges.next()? {
+                    let value = range.and_then(|range| body.buffer().get(range));
+                    self.values.push(value.map(|text| String::from_utf8_lossy(text).into_owned()));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
 }
 
 /// How long to wait for an answer.
@@ -95,6 +150,29 @@ pub(crate) enum Transport {
     Tcp(TcpStream),
     Unix(UnixStream),
     Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+impl Transport {
+    /// Whether bytes are there to read though the socket has none: TLS decrypts a record at a time.
+    fn holds_decrypted(&mut self) -> bool {
+        match self {
+            Transport::Tls(stream) => stream
+                .conn
+                .process_new_packets()
+                .is_ok_and(|state| state.plaintext_bytes_to_read() > 0),
+            Transport::Tcp(_) | Transport::Unix(_) => false,
+        }
+    }
+}
+
+impl AsFd for Transport {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Transport::Tcp(stream) => stream.as_fd(),
+            Transport::Unix(stream) => stream.as_fd(),
+            Transport::Tls(stream) => stream.sock.as_fd(),
+        }
+    }
 }
 
 impl Read for Transport {
@@ -142,7 +220,7 @@ fn ended(doing: &'static str, source: io::Error) -> ConnectionError {
 /// A stream with its inbox.
 #[derive(Debug)]
 pub(crate) struct Wire {
-    transport: Transport,
+    pub(crate) transport: Transport,
     inbox: Vec<u8>,
     start: usize,
     end: usize,
@@ -208,30 +286,14 @@ impl Wire {
         self.inbox.get(self.start..self.end).unwrap_or_default()
     }
 
-    /// Tag and whole length of the next message, which stays unread.
-    fn peek(&mut self, patience: Patience<'_>) -> Result<(u8, usize), ConnectionError> {
-        loop {
-            match backend::Header::parse(self.unread()) {
-                Ok(Some(header)) => {
-                    // At least 4 by the parser's own check.
-                    return Ok((header.tag(), header.len().unsigned_abs() as usize + 1));
-                }
-                Ok(None) => self.fill(patience)?,
-                Err(error) => return Err(ConnectionError::Protocol(error.to_string())),
+    /// Tag and whole length of the next message, which stays unread; None where too little of it is here.
+    fn peek(&self) -> Result<Option<(u8, usize)>, ConnectionError> {
+        match backend::Header::parse(self.unread()) {
+            // At least 4 by the parser's own check.
+            Ok(header) => {
+                Ok(header.map(|header| (header.tag(), header.len().unsigned_abs() as usize + 1)))
             }
-        }
-    }
-
-    /// Drops `length` bytes, read or still to come.
-    fn skip(&mut self, mut length: usize, patience: Patience<'_>) -> Result<(), ConnectionError> {
-        loop {
-            let here = length.min(self.end - self.start);
-            self.start += here;
-            length -= here;
-            if length == 0 {
-                return Ok(());
-            }
-            self.fill(patience)?;
+            Err(error) => Err(ConnectionError::Protocol(error.to_string())),
         }
     }
 
@@ -248,7 +310,12 @@ impl Wire {
 
     /// The next message, read as a whole and copied: for log-ins and errors.
     pub(crate) fn message(&mut self, patience: Patience<'_>) -> Result<Message, ConnectionError> {
-        let (_, length) = self.peek(patience)?;
+        let length = loop {
+            match self.peek()? {
+                Some((_, length)) => break length,
+                None => self.fill(patience)?,
+            }
+        };
         let mut bytes = BytesMut::from(self.whole(length, patience)?);
         self.start += length;
         match Message::parse(&mut bytes) {
@@ -260,32 +327,105 @@ impl Wire {
 
     /// Reads until ReadyForQuery, skipping rows.
     pub(crate) fn until_ready(&mut self, patience: Patience<'_>) -> Result<Ready, ConnectionError> {
-        let mut refusal: Option<ServerError> = None;
+        self.read_to_end(&mut Reading::default(), patience)
+    }
+
+    /// Reads until ReadyForQuery.
+    pub(crate) fn read_to_end(
+        &mut self,
+        reading: &mut Reading,
+        patience: Patience<'_>,
+    ) -> Result<Ready, ConnectionError> {
         loop {
-            let next = self.peek(patience);
-            let (tag, length) = match (next, &refusal) {
-                // A FATAL error is followed by the end of the connection, not by ReadyForQuery.
-                (Err(ConnectionError::Closed), Some(refusal)) => {
-                    return Err(ConnectionError::Server(refusal.clone()));
-                }
-                (next, _) => next?,
+            if let Some(ready) = self.take_in(reading, patience)? {
+                return Ok(ready);
+            }
+            self.fill_on(reading, patience)?;
+        }
+    }
+
+    /// Reads what has come to a socket that is readable; None where more is to come.
+    pub(crate) fn read_on(
+        &mut self,
+        reading: &mut Reading,
+        patience: Patience<'_>,
+    ) -> Result<Option<Ready>, ConnectionError> {
+        loop {
+            self.fill_on(reading, patience)?;
+            let ready = self.take_in(reading, patience)?;
+            if ready.is_some() || !self.transport.holds_decrypted() {
+                return Ok(ready);
+            }
+        }
+    }
+
+    fn fill_on(
+        &mut self,
+        reading: &mut Reading,
+        patience: Patience<'_>,
+    ) -> Result<(), ConnectionError> {
+        match (self.fill(patience), reading.refusal.take()) {
+            // A FATAL error is followed by the end of the connection, not by ReadyForQuery.
+            (Err(ConnectionError::Closed), Some(refusal)) => Err(ConnectionError::Server(refusal)),
+            (filled, refusal) => {
+                reading.refusal = refusal;
+                filled
+            }
+        }
+    }
+
+    /// Takes in what is in the inbox; None where more is to come.
+    fn take_in(
+        &mut self,
+        reading: &mut Reading,
+        patience: Patience<'_>,
+    ) -> Result<Option<Ready>, ConnectionError> {
+        loop {
+            let dropped = reading.skip.min(self.end - self.start);
+            self.start += dropped;
+            reading.skip -= dropped;
+            if reading.skip > 0 {
+                return Ok(None);
+            }
+            let Some((tag, length)) = self.peek()? else { return Ok(None) };
+            let wanted = match tag {
+                backend::READY_FOR_QUERY_TAG | backend::ERROR_RESPONSE_TAG => true,
+                backend::ROW_DESCRIPTION_TAG | backend::DATA_ROW_TAG => reading.rows.is_some(),
+                _ => false,
             };
-            match tag {
-                backend::READY_FOR_QUERY_TAG => {
-                    let status = self.whole(length, patience)?.last().copied();
-                    self.start += length;
-                    return Ok(Ready { refusal, in_failed_transaction: status == Some(b'E') });
-                }
-                backend::ERROR_RESPONSE_TAG => {
-                    if let Message::ErrorResponse(body) = self.message(patience)? {
-                        refusal.get_or_insert(server_error(&body));
-                    }
-                }
-                backend::COPY_IN_RESPONSE_TAG => {
-                    self.skip(length, patience)?;
+            if !wanted {
+                reading.skip = length;
+                if tag == backend::COPY_IN_RESPONSE_TAG {
                     self.refuse_copy(patience)?;
                 }
-                _ => self.skip(length, patience)?,
+                continue;
+            }
+            if length > LONGEST_MESSAGE {
+                return Err(ConnectionError::Protocol(format!("a message of {length} bytes")));
+            }
+            let Some(message) = self.unread().get(..length) else { return Ok(None) };
+            if tag == backend::READY_FOR_QUERY_TAG {
+                let status = message.last().copied();
+                self.start += length;
+                let refusal = reading.refusal.take();
+                return Ok(Some(Ready { refusal, status: status.unwrap_or_default() }));
+            }
+            let mut bytes = BytesMut::from(message);
+            self.start += length;
+            match Message::parse(&mut bytes) {
+                Ok(Some(Message::ErrorResponse(body))) => {
+                    reading.refusal.get_or_insert_with(|| server_error(&body));
+                }
+                Ok(Some(message)) => {
+                    if let Some(rows) = &mut reading.rows {
+                        rows.take(&message)
+                            .map_err(|error| ConnectionError::Protocol(error.to_string()))?;
+                    }
+                }
+                Ok(None) => {
+                    return Err(ConnectionError::Protocol("a message shorter than it says".into()));
+                }
+                Err(error) => return Err(ConnectionError::Protocol(error.to_string())),
             }
         }
     }
@@ -366,7 +506,7 @@ mod tests {
         bytes.extend_from_slice(READY);
         for chunk in [1, 7, 4096, bytes.len()] {
             let ready = read(&bytes, chunk).unwrap();
-            assert!(ready.refusal.is_none() && !ready.in_failed_transaction);
+            assert!(ready.refusal.is_none() && !ready.in_failed_transaction());
         }
     }
 

@@ -4,7 +4,7 @@
 
 mod support;
 
-use pgassay_load::{LoadError, LoadMode, ServerParts, ledger, probe};
+use pgassay_load::{LoadError, LoadMode, Protocol, ServerParts, ledger, probe};
 use pgassay_model::interrupt::Interrupt;
 use pgassay_model::measurement::Connect;
 use pgassay_testkit::{
@@ -295,13 +295,15 @@ fn the_probe_times_planning_and_executes_nothing() {
     );
     let refused = statement("refused", "SELECT * FROM no_such_relation", 1.0);
     let target = settings(&server.dsn(&database));
-    let cheap = probe::parse_plan(&target, &workload(vec![insert.clone()]), 1).unwrap();
+    let extended = Protocol::Extended;
+    let cheap = probe::parse_plan(&target, &workload(vec![insert.clone()]), extended, 1).unwrap();
     let both =
-        probe::parse_plan(&target, &workload(vec![insert, join, refused.clone()]), 1).unwrap();
+        probe::parse_plan(&target, &workload(vec![insert, join, refused.clone()]), extended, 1)
+            .unwrap();
     assert!(cheap.n > 10 && cheap.n <= 200, "{cheap:?}");
     assert!(both.mean_ms > cheap.mean_ms && both.mean_ms < 50.0, "{cheap:?} {both:?}");
     assert_eq!(count(server, &database, "SELECT count(*) FROM entry"), 0);
-    let error = probe::parse_plan(&target, &workload(vec![refused]), 1).unwrap_err();
+    let error = probe::parse_plan(&target, &workload(vec![refused]), extended, 1).unwrap_err();
     assert!(error.to_string().contains("42P01"), "{error}");
 }
 

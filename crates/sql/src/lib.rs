@@ -12,7 +12,7 @@ pub use shape::{
     Catalog, Join, Operator, OrderKey, ParameterRole, ParameterUse, Predicate, RelationUse,
     StatementKind, StatementShape, Subject, ValueKind, shape,
 };
-pub use text::{fingerprint, normalise, parameter_count, single_statement};
+pub use text::{fingerprint, normalise, parameter_count, single_statement, with_literals};
 
 /// Why a text could not be used as SQL.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -24,6 +24,28 @@ pub fn parameter_count(sql: &str) -> Result<usize, SqlError> {
     Ok(highest.unwrap_or(0))
 }
 
+/// A statement with its `$n` replaced by literals, quoted; `None` is NULL. A parameter without a value stays.
+///
+/// The literals are of unknown type, as parameters are whose type nobody tells, so they are resolved alike.
+pub fn with_literals(sql: &str, values: &[Option<String>]) -> Result<String, SqlError> {
+    let mut text = String::with_capacity(sql.len() + 16 * values.len());
+    let mut copied = 0;
+    for token in tokens(sql)?.iter().filter(|token| token.token == Token::Param as i32) {
+        let (start, end) = (token.start as usize, token.end as usize);
+        let number: Option<usize> = sql.get(start + 1..end).and_then(|digits| digits.parse().ok());
+        let value = number.and_then(|number| values.get(number.checked_sub(1)?));
+        let (Some(value), Some(before)) = (value, sql.get(copied..start)) else { continue };
+        text.push_str(before);
+        match value {
+            Some(value) => text.push_str(&crate::quote_literal(value)),
+            None => text.push_str("NULL"),
+        }
+        copied = end;
+    }
+    text.push_str(sql.get(copied..).unwrap_or_default());
+    Ok(text)
+}
+
 /// The tokens of a text. The scanner must not be given a text without any (its answer is a null pointer),
 /// so a semicolon follows.
 pub(crate) fn tokens(text: &str) -> Result<Vec<ScanToken>, SqlError> {
@@ -55,6 +77,15 @@ mod tests {
     fn parameters_are_counted_outside_of_literals() {
         assert_eq!(parameter_count("SELECT $2, '$9', $1"), Ok(2));
         assert_eq!(parameter_count("SELECT 1"), Ok(0));
+    }
+
+    #[test]
+    fn parameters_become_literals_outside_of_literals() {
+        let values = [Some("it's".to_owned()), None];
+        assert_eq!(
+            with_literals("SELECT $2, '$1', \"$1\", $1::text /* $1 */, $3", &values).as_deref(),
+            Ok("SELECT NULL, '$1', \"$1\", 'it''s'::text /* $1 */, $3")
+        );
     }
 
     #[test]

@@ -62,6 +62,8 @@ pub fn options(dsn: &str) -> LoadOptions {
         seed: 1,
         server_cpu: None,
         statement_timeout: None,
+        protocol: Default::default(),
+        writes: Default::default(),
     }
 }
 
