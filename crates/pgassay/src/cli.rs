@@ -162,6 +162,12 @@ pub struct Drive {
     /// When connections are opened
     #[arg(long, value_enum, default_value_t = ConnectArg::Reuse)]
     pub connect: ConnectArg,
+    /// How statements are sent [default: extended; `verify`: as before]
+    #[arg(long, value_enum)]
+    pub protocol: Option<ProtocolArg>,
+    /// What becomes of what the workload writes [default: refuse, with --yes run]
+    #[arg(long, value_enum)]
+    pub writes: Option<WritesArg>,
     /// The server itself, where DSN goes through a pooler: for the parts that only it can tell
     #[arg(long, value_name = "DSN")]
     pub direct: Option<String>,
@@ -177,6 +183,28 @@ pub enum ConnectArg {
     Reuse,
     /// Anew for every request.
     PerRequest,
+}
+
+/// How statements are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ProtocolArg {
+    /// By the simple protocol, values as literals.
+    Simple,
+    /// By the extended protocol, unnamed: parsed and planned every time.
+    Extended,
+    /// Prepared once on each connection; a pooler must keep them.
+    Prepared,
+}
+
+/// What becomes of what a workload writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum WritesArg {
+    /// A workload that writes is not driven.
+    Refuse,
+    /// Each request that writes is wrapped into a transaction that is rolled back.
+    Rollback,
+    /// It is committed.
+    Run,
 }
 
 /// `measure`.

@@ -1,20 +1,20 @@
 //! One function per command: from arguments to an answer.
 
 use crate::changing::{self, Changing};
-use crate::cli::{self, Cli, Command, ConnectArg};
+use crate::cli::{self, Cli, Command};
 use crate::failure::{Exit, Failure, chain};
 use crate::goal::Goal;
 use crate::measure::{self, Options};
 use crate::optimize::{self, Request};
 use crate::progress::Progress;
 use crate::target::Target;
-use crate::{Answer, advising, bench, demo, outcome, planning};
+use crate::{Answer, advising, bench, demo, driving, outcome, planning};
 use jiff::Timestamp;
 use pgassay_judge::{Design, Margins};
 use pgassay_load::LoadMode;
 use pgassay_model::comparison::Verdict;
 use pgassay_model::interrupt::Interrupt;
-use pgassay_model::measurement::{Connect, Measurement};
+use pgassay_model::measurement::Measurement;
 use pgassay_model::plan::{Plan, PlannedChange};
 use pgassay_model::run::{ChangeState, Run};
 use pgassay_model::snapshot::Snapshot;
@@ -125,9 +125,8 @@ impl Context<'_> {
         let session = target.observe().await?;
         let snapshot = target.snapshot(&session).await?;
         let workload = self.workload(Some(&arguments.workload), &session, &snapshot).await?;
-        self.may_write(&workload)?;
         let console = target.console().await?;
-        let options = self.drive_options(&arguments.drive, &target, &snapshot);
+        let options = self.drive_options(&arguments.drive, &target, &snapshot, &workload)?;
         self.progress.step("measuring");
         let measurement =
             measure::measure(&target, Some(&session), console.as_ref(), &workload, &options)
@@ -140,31 +139,28 @@ impl Context<'_> {
         Ok(Answer { text, json: to_json(&measurement)?, yes: true })
     }
 
-    /// Refuses a workload that writes, unless that was asked for.
-    fn may_write(&self, workload: &Workload) -> Result<(), Failure> {
-        if workload.statements.iter().any(|statement| statement.writes) && !self.common.yes {
-            return Err(Failure::input(
-                "the workload writes, and measuring runs it: rows would be changed in this database",
-                "leave the writing statements out of the workload, point at a copy, or say --yes",
-            ));
-        }
-        Ok(())
-    }
-
-    fn drive_options(&self, drive: &cli::Drive, target: &Target, snapshot: &Snapshot) -> Options {
+    fn drive_options(
+        &self,
+        drive: &cli::Drive,
+        target: &Target,
+        snapshot: &Snapshot,
+        workload: &Workload,
+    ) -> Result<Options, Failure> {
         let most =
-            bench::clients(target, snapshot, connect(drive.connect), bench::OPEN_LOOP_CLIENTS);
-        Options {
-            mode: drive_mode(drive, most)
+            bench::clients(target, snapshot, driving::connect(drive.connect), bench::OPEN_LOOP_CLIENTS);
+        Ok(Options {
+            mode: driving::mode(drive, most)
                 .unwrap_or(LoadMode::Closed { clients: DEFAULT_CLIENTS.min(most) }),
-            connect: connect(drive.connect),
+            connect: driving::connect(drive.connect),
+            protocol: drive.protocol.map(driving::protocol).unwrap_or_default(),
+            writes: driving::writes(drive, self.common.yes, workload)?,
             duration: drive.duration.unwrap_or(DEFAULT_DURATION),
             warmup: drive.warmup,
             block: measure::block_length(drive.duration.unwrap_or(DEFAULT_DURATION)),
             seed: drive.seed,
             postmaster: snapshot.host.as_ref().and_then(|host| host.postmaster_pid),
             awaited_indexes: Vec::new(),
-        }
+        })
     }
 
     /// The workload asked for, or what pg_stat_statements has seen.
@@ -274,7 +270,6 @@ impl Context<'_> {
             (None, Some(workload)) => workload,
             (path, _) => self.workload(path.as_ref(), &session, &snapshot).await?,
         };
-        self.may_write(&workload)?;
         let duration =
             arguments.drive.duration.unwrap_or(Duration::from_secs_f64(before.duration_s.max(1.0)));
         let planned: Vec<&PlannedChange> = run.plan.iter().flat_map(|plan| &plan.changes).collect();
@@ -282,7 +277,8 @@ impl Context<'_> {
             bench::clients(&target, &snapshot, before.mode.connect, bench::OPEN_LOOP_CLIENTS);
         let options = Options {
             connect: before.mode.connect,
-            mode: match (drive_mode(&arguments.drive, most), before.mode.rate, before.mode.clients)
+            protocol: arguments.drive.protocol.map_or(before.mode.protocol, driving::protocol),
+            mode: match (driving::mode(&arguments.drive, most), before.mode.rate, before.mode.clients)
             {
                 (Some(mode), ..) => mode,
                 (None, Some(rate), clients) => {
@@ -295,7 +291,7 @@ impl Context<'_> {
             duration,
             block: measure::block_length(duration),
             awaited_indexes: bench::created_indexes(&planned),
-            ..self.drive_options(&arguments.drive, &target, &snapshot)
+            ..self.drive_options(&arguments.drive, &target, &snapshot, &workload)?
         };
         self.progress.step("measuring again");
         let after =
@@ -344,17 +340,19 @@ impl Context<'_> {
         let snapshot = target.snapshot(&session).await?;
         let workload = self.workload(arguments.workload.as_ref(), &session, &snapshot).await?;
         drop(session);
-        self.may_write(&workload)?;
+        let writes = driving::writes(&arguments.drive, self.common.yes, &workload)?;
         let most = bench::clients(
             &target,
             &snapshot,
-            connect(arguments.drive.connect),
+            driving::connect(arguments.drive.connect),
             bench::OPEN_LOOP_CLIENTS,
         );
         let request = Request {
             goal,
-            mode: drive_mode(&arguments.drive, most),
-            connect: connect(arguments.drive.connect),
+            mode: driving::mode(&arguments.drive, most),
+            connect: driving::connect(arguments.drive.connect),
+            protocol: arguments.drive.protocol.map(driving::protocol).unwrap_or_default(),
+            writes,
             duration: arguments.drive.duration.unwrap_or(DEFAULT_DURATION),
             warmup: arguments.drive.warmup,
             seed: arguments.drive.seed,
@@ -445,22 +443,6 @@ fn one_line(sql: &str) -> String {
     let words: Vec<&str> = sql.split_whitespace().collect();
     let line = words.join(" ");
     if line.chars().count() > 100 { line.chars().take(99).chain(['…']).collect() } else { line }
-}
-
-fn connect(argument: ConnectArg) -> Connect {
-    match argument {
-        ConnectArg::Reuse => Connect::Reuse,
-        ConnectArg::PerRequest => Connect::PerRequest,
-    }
-}
-
-/// The load asked for, with at most `most` requests in flight in an open loop.
-fn drive_mode(drive: &cli::Drive, most: u32) -> Option<LoadMode> {
-    match (drive.clients, drive.rate) {
-        (Some(clients), _) => Some(LoadMode::Closed { clients }),
-        (None, Some(rate)) => Some(LoadMode::Open { rate, clients: most }),
-        (None, None) => None,
-    }
 }
 
 /// A document as pretty JSON.

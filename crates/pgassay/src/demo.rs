@@ -6,6 +6,7 @@ use crate::goal::Goal;
 use crate::optimize::{self, Request};
 use crate::scenario::{self, Scenario};
 use crate::target::{Target, resolve_dsn};
+use pgassay_load::{Protocol, Writes};
 use pgassay_model::interrupt::Interrupt;
 use pgassay_model::run::Run;
 use pgassay_testkit::{PgBouncer, PgBouncerOptions, Postgres, PostgresOptions};
@@ -114,6 +115,8 @@ pub async fn demo(
         goal: Goal::parse("p95<100ms", "45%")?,
         mode: None,
         connect: scenario.connect,
+        protocol: Protocol::default(),
+        writes: Writes::Run,
         duration: arguments.duration,
         warmup: Duration::from_secs(2),
         seed: 42,

@@ -10,6 +10,7 @@ mod commands;
 mod config;
 mod copies;
 mod demo;
+mod driving;
 mod failure;
 mod goal;
 mod measure;

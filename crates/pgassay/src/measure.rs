@@ -2,7 +2,7 @@
 
 use crate::failure::{Exit, Failure, chain};
 use crate::target::{Target, postgres_failure};
-use pgassay_load::{LoadError, LoadMode, LoadOptions, ServerParts};
+use pgassay_load::{LoadError, LoadMode, LoadOptions, Protocol, ServerParts, Writes};
 use pgassay_model::measurement::{Connect, Measurement, PoolWindow};
 use pgassay_model::pooler::{Pool, PoolerTotals};
 use pgassay_model::snapshot::StatementStatistics;
@@ -21,6 +21,10 @@ pub struct Options {
     pub mode: LoadMode,
     /// When connections are opened.
     pub connect: Connect,
+    /// How statements are sent.
+    pub protocol: Protocol,
+    /// What becomes of what the workload writes.
+    pub writes: Writes,
     /// Measured time, warm-up excluded.
     pub duration: Duration,
     /// Time driven first and not counted.
@@ -112,9 +116,9 @@ pub async fn measure(
     if server.parse_plan_ms.is_none() && session.is_some() {
         let direct = target.server.clone();
         let probed = workload.clone();
-        let seed = options.seed;
+        let (protocol, seed) = (options.protocol, options.seed);
         let probe = tokio::task::spawn_blocking(move || {
-            pgassay_load::probe::parse_plan(&direct, &probed, seed)
+            pgassay_load::probe::parse_plan(&direct, &probed, protocol, seed)
         })
         .await;
         if let Ok(Ok(probe)) = probe {
@@ -172,7 +176,10 @@ async fn count(session: Option<&Session>, console: Option<&Console>) -> Result<C
 fn load_failure(error: LoadError) -> Failure {
     let exit = match &error {
         LoadError::Interrupted => Exit::Interrupted,
-        LoadError::EmptyWorkload | LoadError::Statement { .. } | LoadError::Options(..) => {
+        LoadError::EmptyWorkload
+        | LoadError::Statement { .. }
+        | LoadError::Prepared { .. }
+        | LoadError::Options(..) => {
             Exit::Input
         }
         _ => Exit::Unreachable,
@@ -239,6 +246,8 @@ fn load_options(target: &Target, options: &Options) -> LoadOptions {
         block: options.block,
         seed: options.seed,
         server_cpu: options.postmaster,
+        protocol: options.protocol,
+        writes: options.writes,
         statement_timeout: None,
     }
 }

@@ -14,7 +14,7 @@ use crate::target::Target;
 use crate::validation;
 use jiff::Timestamp;
 use pgassay_judge::{Design, Margins};
-use pgassay_load::LoadMode;
+use pgassay_load::{LoadMode, Protocol, Writes};
 use pgassay_model::comparison::{Comparison, Verdict};
 use pgassay_model::measurement::{Connect, Measurement};
 use pgassay_model::plan::{Plan, PlannedChange};
@@ -33,6 +33,10 @@ pub struct Request {
     pub mode: Option<LoadMode>,
     /// When connections are opened.
     pub connect: Connect,
+    /// How statements are sent.
+    pub protocol: Protocol,
+    /// What becomes of what the workload writes.
+    pub writes: Writes,
     /// Length of each side of a comparison.
     pub duration: Duration,
     /// Time driven first and not counted.
@@ -68,6 +72,8 @@ pub async fn optimize(
                 clients: bench::clients(target, snapshot, request.connect, CAPACITY_CLIENTS),
             },
             connect: request.connect,
+            protocol: request.protocol,
+            writes: request.writes,
             duration: request.duration,
             warmup: request.warmup,
             block: measure::block_length(request.duration),
@@ -152,6 +158,7 @@ pub async fn optimize(
             snapshot,
             workload,
             connect: request.connect,
+            protocol: request.protocol,
             duration: request.duration,
             seed: request.seed,
         };

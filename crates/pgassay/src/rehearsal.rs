@@ -10,7 +10,7 @@ use crate::outcome;
 use crate::paired::{self, Arm, Paired, Pairing};
 use crate::target::Target;
 use pgassay_judge::LOOKS;
-use pgassay_load::LoadMode;
+use pgassay_load::{LoadMode, Protocol, Writes};
 use pgassay_model::change::Change;
 use pgassay_model::comparison::{Comparison, Verdict};
 use pgassay_model::measurement::{Connect, Measurement};
@@ -47,6 +47,8 @@ pub struct Rehearsal<'a> {
     pub workload: &'a Workload,
     /// When connections are opened.
     pub connect: Connect,
+    /// How statements are sent.
+    pub protocol: Protocol,
     /// Length of one side of a comparison: blocks are a sixteenth of it.
     pub duration: Duration,
     /// Seed of every random choice.
@@ -148,6 +150,9 @@ impl Rehearsal<'_> {
         let mut options = Options {
             mode: LoadMode::Closed { clients: CAPACITY_CLIENTS },
             connect: self.connect,
+            protocol: self.protocol,
+            // Copies are there to be written to.
+            writes: Writes::Run,
             duration: Duration::from_secs(4),
             warmup: Duration::from_secs(1),
             block: Duration::from_secs(4),
