@@ -12,6 +12,7 @@ mod margins;
 mod measurements;
 mod normal;
 mod overall;
+mod pairs;
 mod rank_sum;
 mod signed_rank;
 mod steady;
@@ -22,6 +23,7 @@ pub use gate::{AaGate, aa_gate};
 pub use margins::Margins;
 pub use measurements::compare_measurements;
 pub use overall::{blocks_needed, overall};
+pub use pairs::compare_pairs;
 pub use steady::{mser5, steady};
 pub use weights::{request_weights, weighted_mean};
 

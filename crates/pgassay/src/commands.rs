@@ -146,8 +146,12 @@ impl Context<'_> {
         snapshot: &Snapshot,
         workload: &Workload,
     ) -> Result<Options, Failure> {
-        let most =
-            bench::clients(target, snapshot, driving::connect(drive.connect), bench::OPEN_LOOP_CLIENTS);
+        let most = bench::clients(
+            target,
+            snapshot,
+            driving::connect(drive.connect),
+            bench::OPEN_LOOP_CLIENTS,
+        );
         Ok(Options {
             mode: driving::mode(drive, most)
                 .unwrap_or(LoadMode::Closed { clients: DEFAULT_CLIENTS.min(most) }),
@@ -278,8 +282,11 @@ impl Context<'_> {
         let options = Options {
             connect: before.mode.connect,
             protocol: arguments.drive.protocol.map_or(before.mode.protocol, driving::protocol),
-            mode: match (driving::mode(&arguments.drive, most), before.mode.rate, before.mode.clients)
-            {
+            mode: match (
+                driving::mode(&arguments.drive, most),
+                before.mode.rate,
+                before.mode.clients,
+            ) {
                 (Some(mode), ..) => mode,
                 (None, Some(rate), clients) => {
                     LoadMode::Open { rate, clients: clients.unwrap_or(bench::OPEN_LOOP_CLIENTS) }

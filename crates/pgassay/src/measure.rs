@@ -179,9 +179,7 @@ fn load_failure(error: LoadError) -> Failure {
         LoadError::EmptyWorkload
         | LoadError::Statement { .. }
         | LoadError::Prepared { .. }
-        | LoadError::Options(..) => {
-            Exit::Input
-        }
+        | LoadError::Options(..) => Exit::Input,
         _ => Exit::Unreachable,
     };
     Failure::new(exit, chain(&error), error.hint())

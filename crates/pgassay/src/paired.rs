@@ -1,11 +1,10 @@
 //! Pairs of blocks, one without a change and one with it, in random order, looked at after 8, 16 and 32 pairs.
 //!
 //! The strongest design for what can be switched on and off or stands on a copy: a drift of the machine meets
-//! both sides alike. Looks and levels: Pocock, "Group sequential methods in the design and analysis of clinical
-//! trials", Biometrika 64(2), 1977.
+//! both sides alike.
 
 use crate::failure::Failure;
-use pgassay_judge::{Design, LOOKS, Margins, POCOCK_ALPHA};
+use pgassay_judge::LOOKS;
 use pgassay_model::comparison::{Comparison, Verdict};
 use pgassay_model::measurement::Measurement;
 use rand::rngs::Xoshiro256PlusPlus;
@@ -68,7 +67,8 @@ pub async fn compare(
                 }
             }
         }
-        let (comparison, verdict, reason) = judge(design, &without, &with);
+        let (comparison, verdict, reason) =
+            pgassay_judge::compare_pairs(design.name, design.offset, &without, &with);
         progress(&format!("after {look} pairs: {verdict}: {reason}"));
         let decided = verdict != Verdict::Inconclusive;
         judged = Some((comparison, verdict, reason));
@@ -79,63 +79,6 @@ pub async fn compare(
     let (comparison, verdict, reason) = judged
         .unwrap_or_else(|| (Vec::new(), Verdict::Inconclusive, "no pair was measured".to_owned()));
     Ok(Paired { without, comparison, verdict, reason })
-}
-
-fn judge(
-    design: &Pairing<'_>,
-    without: &[Measurement],
-    with: &[Measurement],
-) -> (Vec<Comparison>, Verdict, String) {
-    let margins = Margins::default();
-    let (Some(before), Some(mut after)) = (assemble(without), assemble(with)) else {
-        return (Vec::new(), Verdict::Inconclusive, "no pair was measured".to_owned());
-    };
-    let factor = (-design.offset).exp();
-    for block in &mut after.blocks {
-        let latency = &mut block.latency_ms;
-        for value in [
-            &mut latency.mean,
-            &mut latency.p50,
-            &mut latency.p90,
-            &mut latency.p95,
-            &mut latency.p99,
-            &mut latency.max,
-        ] {
-            *value *= factor;
-        }
-        block.statements.values_mut().for_each(|statement| statement.mean_ms *= factor);
-    }
-    let mut comparison = pgassay_judge::compare_measurements(
-        &before,
-        &after,
-        Design::Paired,
-        &margins,
-        1.0 - POCOCK_ALPHA,
-    );
-    for entry in &mut comparison {
-        entry.method = format!("{}; {}", design.name, entry.method);
-    }
-    let (verdict, reason) = pgassay_judge::overall(&comparison, &margins);
-    (comparison, verdict, reason)
-}
-
-/// One measurement whose blocks are those of `parts` in their order. Its quantiles over all are not known, so
-/// only what sums up is filled in; comparisons rest on the blocks.
-fn assemble(parts: &[Measurement]) -> Option<Measurement> {
-    let mut whole = parts.first()?.clone();
-    whole.blocks.clear();
-    (whole.requests, whole.errors, whole.duration_s) = (0, 0, 0.0);
-    for part in parts {
-        whole.requests += part.requests;
-        whole.errors += part.errors;
-        for block in &part.blocks {
-            let mut block = block.clone();
-            block.start_s += whole.duration_s;
-            whole.blocks.push(block);
-        }
-        whole.duration_s += part.duration_s;
-    }
-    Some(whole)
 }
 
 /// How much slower the second side is by itself, as a natural logarithm, from pairs without any change: 0 where
