@@ -7,7 +7,7 @@ use crate::recovery::Standing;
 use pgassay_model::change::Undo;
 use pgassay_model::index::IndexDefinition;
 use pgassay_model::units::Bytes;
-use pgassay_sql::{drop_index_ddl, index_ddl};
+use pgassay_sql::{drop_index_ddl, index_ddl, is_only_index};
 use std::path::Path;
 use tokio_postgres::Client;
 
@@ -34,6 +34,18 @@ pub(crate) async fn preflight(
         reason,
         hint: hint.to_owned(),
     };
+    if !is_only_index(definition) {
+        return Err(refused(
+            "its definition is not one index and nothing else".into(),
+            "make a new plan (pgassay plan)",
+        ));
+    }
+    if definition.unique {
+        return Err(refused(
+            "a unique index is a constraint, and those are not pgassay's to make".into(),
+            "create it by hand if it is wanted",
+        ));
+    }
     let Some(relation) = catalog::relation(client, server, &definition.relation).await? else {
         return Err(ChangeError::Stale {
             what: definition.relation.to_string(),

@@ -165,7 +165,8 @@ impl ChangeError {
         match self {
             ChangeError::Refused { .. }
             | ChangeError::Stale { .. }
-            | ChangeError::Locked { .. } => 2,
+            | ChangeError::Locked { .. }
+            | ChangeError::Journal(JournalError::NoRun(_) | JournalError::NoChange { .. }) => 2,
             ChangeError::Connect(_) => 3,
             ChangeError::MissingPrivilege { .. } => 4,
             ChangeError::NotUndone { .. } | ChangeError::Fault => 6,

@@ -14,6 +14,7 @@ use pgassay_model::change::{Change, Undo};
 use pgassay_model::connection::ConnectionSettings;
 use pgassay_model::plan::{PlanTarget, PlannedChange};
 use pgassay_postgres::Session;
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tokio_postgres::Client;
@@ -113,6 +114,7 @@ impl<'a> Executor<'a> {
     /// Checks all that can be checked without touching anything: rights, disk space, whether the plan is
     /// still true. Each change once, before the first is applied.
     pub async fn preflight(&self, changes: &[PlannedChange]) -> Result<(), ChangeError> {
+        check_ids(changes)?;
         for change in changes {
             self.preflight_one(change).await?;
         }
@@ -413,6 +415,27 @@ impl<'a> Executor<'a> {
             progress(what);
         }
     }
+}
+
+/// Refuses ids that are not unique, or that are no plain words: commands name changes by them, and backups
+/// are files named after them.
+fn check_ids(changes: &[PlannedChange]) -> Result<(), ChangeError> {
+    let mut seen = HashSet::new();
+    for PlannedChange { id, .. } in changes {
+        let plain = (1..=64).contains(&id.len())
+            && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
+        let reason = match (plain, seen.insert(id.as_str())) {
+            (false, _) => "it is no plain word of letters, digits, _ and -",
+            (true, false) => "another change has it too",
+            (true, true) => continue,
+        };
+        return Err(ChangeError::Refused {
+            what: format!("the id \"{id}\" of a change in the plan"),
+            reason: reason.into(),
+            hint: "make a new plan: pgassay plan".into(),
+        });
+    }
+    Ok(())
 }
 
 /// What was observed before a change, and what it is about to write.

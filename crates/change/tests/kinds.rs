@@ -6,6 +6,7 @@ mod target;
 
 use pgassay_change::{ChangeError, ExecutorOptions, FaultPoint, JournalState};
 use pgassay_model::change::{Change, PoolerEdit, PoolerSettingChange, Undo};
+use pgassay_model::index::IndexDefinition;
 use pgassay_model::run::RunState;
 use std::os::unix::fs::MetadataExt;
 use target::{Kind, Target, create_index, files, open, planned};
@@ -287,4 +288,58 @@ async fn what_somebody_else_changed_since_is_not_undone_and_said() {
     assert_eq!(error.exit_status(), 6);
     assert_eq!(journal.change(&run, "c4").unwrap().state, JournalState::RolledBack);
     assert_eq!(journal.run(&run).unwrap().state, RunState::FailedPartly);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_edited_plan_smuggles_in_is_refused_untouched() {
+    let target = Target::new();
+    let (journal, session) = (target.journal(), target.session().await);
+    let executor = open(&journal, &session, || target.options()).await;
+    let before = target.picture();
+    let index = |edit: &dyn Fn(&mut IndexDefinition)| {
+        let mut change = create_index("smuggled", "customer");
+        if let Change::CreateIndex { definition, .. } = &mut change {
+            edit(definition);
+        }
+        planned("c1", change)
+    };
+    let parameter = |name: &str| {
+        let (name, from, to) = (name.to_owned(), target.show(name), "/tmp".to_owned());
+        planned("c1", Change::SetParameter { name, from, to })
+    };
+    let plans = [
+        vec![index(&|d| d.predicate = Some("true; DROP TABLE orders".into()))],
+        vec![index(&|d| d.keys[0].opclass = Some("int4_ops) WITH (fillfactor = 10) --".into()))],
+        vec![index(&|d| d.name = String::new())],
+        vec![index(&|d| d.name = "x\0y".into())],
+        vec![index(&|d| d.keys.clear())],
+        vec![index(&|d| d.unique = true)],
+        vec![parameter("dynamic_library_path")],
+        vec![parameter("log_directory")],
+        vec![planned("../c1", target.change(Kind::CreateIndex))],
+        vec![planned("", target.change(Kind::CreateIndex))],
+        vec![
+            planned("c1", target.change(Kind::CreateIndex)),
+            planned("c1", target.change(Kind::SetParameter)),
+        ],
+    ];
+    for plan in plans {
+        let refused = executor.preflight(&plan).await.unwrap_err();
+        assert!(matches!(refused, ChangeError::Refused { .. }), "{plan:?}: {refused}");
+        assert_eq!(refused.exit_status(), 2);
+        assert!(refused.hint().is_some());
+    }
+    assert_eq!(target.picture(), before);
+    executor.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn taking_back_a_change_that_never_was_is_bad_input() {
+    let target = Target::new();
+    let (journal, session) = (target.journal(), target.session().await);
+    let mut executor = open(&journal, &session, || target.options()).await;
+    let run = journal.start_run(&executor.target(), None).unwrap();
+    assert_eq!(executor.rollback(&run, "c9").await.unwrap_err().exit_status(), 2);
+    assert_eq!(executor.rollback("never", "c1").await.unwrap_err().exit_status(), 2);
+    executor.close().await.unwrap();
 }

@@ -1,6 +1,7 @@
 //! Index DDL written from a definition.
 
 use crate::{quote_identifier, quote_qualified};
+use pg_query::NodeEnum;
 use pgassay_model::index::{IndexDefinition, IndexKey};
 
 /// `CREATE INDEX …` for a definition. Operator classes and predicates are taken as they are: they come
@@ -25,6 +26,30 @@ pub fn index_ddl(definition: &IndexDefinition, concurrently: bool) -> String {
         ddl.push_str(&format!(" WHERE {predicate}"));
     }
     ddl
+}
+
+/// Whether [`index_ddl`] of a definition is that index and nothing else. Its operator classes, expressions and
+/// predicate are SQL that may come from a file: none of them may end the statement, add a part to it, or
+/// comment the rest of it out.
+pub fn is_only_index(definition: &IndexDefinition) -> bool {
+    let Ok(parsed) = pg_query::parse(&index_ddl(definition, true), 0) else { return false };
+    let [statement] = parsed.protobuf.stmts.as_slice() else { return false };
+    let node = statement.stmt.as_ref().and_then(|statement| statement.node.as_ref());
+    let Some(NodeEnum::IndexStmt(index)) = node else { return false };
+    let relation = index.relation.as_ref().is_some_and(|relation| {
+        relation.schemaname == definition.relation.schema
+            && relation.relname == definition.relation.name
+    });
+    relation
+        && index.idxname == definition.name
+        && index.access_method == definition.method
+        && index.unique == definition.unique
+        && index.index_params.len() == definition.keys.len()
+        && index.index_including_params.len() == definition.include.len()
+        && index.where_clause.is_some() == definition.predicate.is_some()
+        && index.options.is_empty()
+        && index.table_space.is_empty()
+        && !index.nulls_not_distinct
 }
 
 fn key_text(key: &IndexKey) -> String {
@@ -58,8 +83,44 @@ mod tests {
     use pgassay_model::index::RelationName;
 
     #[test]
+    fn sql_within_a_definition_cannot_add_to_the_statement() {
+        let good = every_part();
+        assert!(is_only_index(&good));
+        let with = |change: &dyn Fn(&mut IndexDefinition)| {
+            let mut definition = every_part();
+            change(&mut definition);
+            definition
+        };
+        let bad = [
+            with(&|d| d.predicate = Some("active; DROP TABLE users".into())),
+            with(&|d| d.predicate = Some("".into())),
+            with(&|d| d.keys[2].opclass = Some("text_ops, (other".into())),
+            with(&|d| d.keys[2].opclass = Some("text_ops, other".into())),
+            with(&|d| d.keys[2].opclass = Some("text_ops) WITH (fillfactor = 10) --".into())),
+            with(&|d| d.keys[2].opclass = Some("text_ops) TABLESPACE slow --".into())),
+            with(&|d| d.keys[1].expression = Some("a), (b".into())),
+            with(&|d| d.keys.clear()),
+            with(&|d| d.name = String::new()),
+            with(&|d| d.name = "x\0y".into()),
+            with(&|d| d.name = "x".repeat(64)),
+        ];
+        for definition in &bad {
+            assert!(!is_only_index(definition), "{}", index_ddl(definition, true));
+        }
+    }
+
+    #[test]
     fn every_part_of_a_definition_is_written() {
-        let definition = IndexDefinition {
+        assert_eq!(
+            index_ddl(&every_part(), true),
+            "CREATE INDEX CONCURRENTLY i1 ON public.\"Order\" USING btree \
+             (created DESC, (lower(mail)), \"user\" text_pattern_ops) INCLUDE (id) WHERE active"
+        );
+        assert_eq!(drop_index_ddl("public", "I1", true), "DROP INDEX CONCURRENTLY public.\"I1\"");
+    }
+
+    fn every_part() -> IndexDefinition {
+        IndexDefinition {
             relation: RelationName { schema: "public".into(), name: "Order".into() },
             name: "i1".into(),
             method: "btree".into(),
@@ -75,12 +136,6 @@ mod tests {
             ],
             include: vec!["id".into()],
             predicate: Some("active".into()),
-        };
-        assert_eq!(
-            index_ddl(&definition, true),
-            "CREATE INDEX CONCURRENTLY i1 ON public.\"Order\" USING btree \
-             (created DESC, (lower(mail)), \"user\" text_pattern_ops) INCLUDE (id) WHERE active"
-        );
-        assert_eq!(drop_index_ddl("public", "I1", true), "DROP INDEX CONCURRENTLY public.\"I1\"");
+        }
     }
 }

@@ -6,7 +6,7 @@ mod shape;
 mod text;
 mod walk;
 
-pub use ddl::{drop_index_ddl, index_ddl};
+pub use ddl::{drop_index_ddl, index_ddl, is_only_index};
 pub use quote::{quote_identifier, quote_literal, quote_qualified};
 pub use shape::{
     Catalog, Join, Operator, OrderKey, ParameterRole, ParameterUse, Predicate, RelationUse,

@@ -1,6 +1,7 @@
 //! Parameters that pgassay leaves alone whatever a plan says.
 
-/// Never changed by pgassay: durability, replication, archiving, authentication, where the server listens.
+/// Never changed by pgassay: durability, replication, archiving, authentication, where the
+/// server listens, which code it loads, and where it logs to.
 const NEVER: &[&str] = &[
     "fsync",
     "full_page_writes",
@@ -44,6 +45,15 @@ const NEVER: &[&str] = &[
     "session_preload_libraries",
     "local_preload_libraries",
     "search_path",
+    "dynamic_library_path",
+    "extension_control_path",
+    "jit_provider",
+    "log_destination",
+    "log_directory",
+    "log_filename",
+    "log_file_mode",
+    "logging_collector",
+    "event_triggers",
     "temp_file_limit",
     "statement_timeout",
     "lock_timeout",
