@@ -252,11 +252,12 @@ pub(crate) async fn index(
     }))
 }
 
-/// The statement that lets a role act as the owner of a relation.
+/// The statement that lets a role act as the owner of a relation. It gives all that the owner may, which is
+/// everything where the owner is a superuser: so the other way is named too.
 pub(crate) fn grant_owner(owner: &str, user: &str) -> String {
+    let owner = pgassay_sql::quote_identifier(owner);
     format!(
-        "GRANT {} TO {}",
-        pgassay_sql::quote_identifier(owner),
+        "GRANT {owner} TO {} -- or connect as {owner}, which gives no rights away",
         pgassay_sql::quote_identifier(user)
     )
 }

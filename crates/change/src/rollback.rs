@@ -129,7 +129,7 @@ impl Executor<'_> {
             Undo::RestoreIndex { schema, name, ddl } => {
                 drop_index::undo(&building, schema, name, ddl).await
             }
-            Undo::Nothing => Ok(Vec::new()),
+            Undo::Nothing => Ok(vec!["ANALYZE has no undo: the new statistics stay".into()]),
             Undo::RestoreParameter { name, entry, following, effective } => {
                 set_parameter::undo(
                     building.client,
