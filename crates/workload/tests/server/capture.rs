@@ -64,6 +64,22 @@ async fn weights_are_calls_and_every_set_runs() {
 }
 
 #[tokio::test]
+async fn a_statement_that_was_filled_before_it_first_ran_is_captured_all_the_same() {
+    let target = Target::with(SHOP).await;
+    let sql = "SELECT email FROM users WHERE id = $1 AND email <> 'nobody' LIMIT 3";
+    assert_eq!(target.fill(sql).await.statements.len(), 1);
+    target
+        .server
+        .execute(&target.database, &format!("PREPARE mine AS {sql}; EXECUTE mine(1)"))
+        .unwrap();
+    let seen = pgassay_postgres::statement_statistics(&target.session).await.unwrap().unwrap();
+    let found: Vec<_> =
+        seen.iter().filter(|row| row.query.contains("SELECT email FROM users")).collect();
+    assert_eq!(found.len(), 1, "{seen:?}");
+    assert!(found[0].query.starts_with("SELECT email") && found[0].calls == 1, "{found:?}");
+}
+
+#[tokio::test]
 async fn a_captured_workload_survives_its_file() {
     let mut target = Target::with(SHOP).await;
     run_application(&target);
