@@ -131,12 +131,26 @@ fn usable(query: &str) -> Result<String, String> {
             "{word} is no SELECT, VALUES, INSERT, UPDATE, DELETE or MERGE: not replayed"
         ));
     }
+    let relations = &shape.unknown_relations;
+    if !relations.is_empty() && relations.iter().all(|name| is_of_the_server(name)) {
+        return Err("it reads the server's own catalogs and views only: a tool's (pg_dump, psql, \
+                    monitoring), not the application's"
+            .into());
+    }
     pgassay_sql::fingerprint(query).map_err(|error| error.to_string())
+}
+
+/// Whether a relation, as a statement names it, is one of the server's own; their names begin with `pg_`.
+fn is_of_the_server(name: &str) -> bool {
+    match name.split_once('.') {
+        Some((schema, _)) => matches!(schema, "pg_catalog" | "information_schema" | "pg_toast"),
+        None => name.starts_with("pg_"),
+    }
 }
 
 /// The first two words. The server does not take the constants out of statements like these, and they may be
 /// secrets (CREATE ROLE … PASSWORD).
-fn beginning(query: &str) -> String {
+pub(crate) fn beginning(query: &str) -> String {
     let plain = |word: &&str| word.chars().all(|c| c.is_alphanumeric() || c == '_');
     let words: Vec<&str> = query.split_whitespace().take_while(plain).take(2).collect();
     let more = query.split_whitespace().count() > words.len();
@@ -211,6 +225,30 @@ mod tests {
         let found: Vec<_> = statements.iter().map(|s| (s.queryid, s.weight)).collect();
         assert_eq!(found, [(Some(3), 5.0), (Some(2), 7.0)]);
         assert!(statements.iter().all(|s| s.id.len() == 17 && s.id.starts_with('q')));
+    }
+
+    #[test]
+    fn statements_of_tools_on_the_catalogs_are_not_the_applications() {
+        let (statements, skipped) = select(
+            &[
+                entry(
+                    1,
+                    "SELECT c.oid FROM pg_class c JOIN pg_catalog.pg_namespace n ON true",
+                    3,
+                    1.0,
+                ),
+                entry(2, "SELECT 1 FROM information_schema.columns", 3, 1.0),
+                entry(3, "SELECT 1 FROM t JOIN pg_class c ON c.oid = t.a", 3, 1.0),
+                entry(4, "SELECT 1 FROM shop.pg_t", 3, 1.0),
+                entry(5, "SELECT now()", 3, 1.0),
+            ],
+            10,
+        );
+        let mut found: Vec<_> = statements.iter().filter_map(|s| s.queryid).collect();
+        found.sort_unstable();
+        assert_eq!(found, [3, 4, 5]);
+        assert!(skipped.iter().all(|s| s.reason.contains("not the application's")), "{skipped:?}");
+        assert!(skipped.iter().all(|s| s.reason.contains("catalogs")));
     }
 
     #[test]
