@@ -6,10 +6,13 @@ use crate::connection::{
 };
 use crate::gate::Gate;
 use crate::prepared;
-use crate::reporter::{Event, Reporter, Times};
-use crate::requests::{Choice, Requests};
+use crate::redact::redact;
+use crate::reporter::{Event, Reporter, Subject, Times};
+use crate::requests::{Choice, Requests, Script};
+use crate::scripted::{self, Runner};
 use bytes::BytesMut;
 use pgassay_model::measurement::Connect;
+use pgassay_workload::pgbench::{self, Variables};
 use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 use std::sync::Arc;
@@ -36,6 +39,8 @@ pub(crate) struct Shared {
     pub(crate) drain: Duration,
     pub(crate) statement_timeout: Option<Duration>,
     pub(crate) seed: u64,
+    /// What scripts find in `:scale`.
+    pub(crate) scale: i64,
     pub(crate) gate: Gate,
     /// Set when clients must give up whatever they are waiting for.
     pub(crate) abandon: AtomicBool,
@@ -52,6 +57,14 @@ impl Shared {
         Xoshiro256PlusPlus::seed_from_u64(
             self.seed.wrapping_add(u64::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15)),
         )
+    }
+
+    /// The variables of a script for one client.
+    fn variables(&self, script: &Script, client: u32) -> Variables {
+        let seed = i64::try_from(self.seed & (i64::MAX as u64)).unwrap_or_default();
+        let mut variables = Variables::new(seed);
+        pgbench::give(&script.program, &mut variables, i64::from(client), self.scale, seed);
+        variables
     }
 
     /// Opens a connection, with its statements prepared where they are to be.
@@ -87,6 +100,12 @@ pub(crate) fn run(number: u32, shared: &Arc<Shared>, events: Sender<Event>) {
         random: shared.random(number),
         connection: None,
         outbox: BytesMut::new(),
+        variables: shared
+            .requests
+            .scripts()
+            .iter()
+            .map(|own| shared.variables(own, number))
+            .collect(),
     };
     client.open_first();
     if let Some(origin) = shared.gate.pass() {
@@ -107,6 +126,8 @@ struct Client<'a> {
     random: Xoshiro256PlusPlus,
     connection: Option<Connection>,
     outbox: BytesMut,
+    /// Variables of each script.
+    variables: Vec<Variables>,
 }
 
 /// A request taken up.
@@ -115,11 +136,25 @@ struct Turn {
     times: Times,
 }
 
-/// An answer, error or not.
+/// What became of a request that was sent on a connection that is still good.
 struct Answer {
     opening: Opening,
     end: Instant,
-    refusal: Option<ServerError>,
+    outcome: Result<(), Why>,
+}
+
+/// Why a request failed.
+enum Why {
+    /// An error that has to be reported with the statement.
+    Error(ConnectionError),
+    /// One of a script, reported with the statement within it or by these words.
+    Script(Option<String>),
+}
+
+impl From<ConnectionError> for Why {
+    fn from(error: ConnectionError) -> Self {
+        Why::Error(error)
+    }
 }
 
 impl Client<'_> {
@@ -147,32 +182,52 @@ impl Client<'_> {
         }
         let Turn { choice, times } = self.next(origin)?;
         let unopened = opening.is_some();
-        let outcome = match (opening, self.connection.take()) {
-            (Some(error), _) => Err(error),
-            (None, Some(connection)) => self.send(connection, choice),
-            (None, None) => self.send_alone(choice),
+        let answer = match (opening, self.connection.take()) {
+            (Some(error), _) => Err(Why::Error(error)),
+            (None, Some(connection)) => self.send(connection, choice, origin),
+            (None, None) => self.send_alone(choice, origin),
         };
-        let (end, opening, error) = match outcome {
-            Ok(Answer { opening, end, refusal: None }) => (end, opening, None),
-            Ok(Answer { end, refusal: Some(refusal), .. }) => {
-                (end, Opening::default(), Some(ConnectionError::Server(refusal)))
-            }
-            Err(error) => {
+        let (end, opening, outcome) = match answer {
+            Ok(Answer { opening, end, outcome }) => (end, opening, outcome),
+            Err(why) => {
                 let end = Instant::now();
                 if unopened || self.shared.connect == Connect::PerRequest {
                     std::thread::sleep(PAUSE);
                 }
-                (end, Opening::default(), Some(error))
+                (end, Opening::default(), Err(why))
             }
         };
         let latency = end.duration_since(origin).saturating_sub(times.intended);
-        self.reporter.sample(choice.statement, times, latency, error.is_some(), opening);
-        if let Some(error) = error {
-            self.reporter.explain(choice.statement, &error, |sqlstate, message| {
-                self.shared.requests.redact(choice, sqlstate, message)
-            });
+        let number = u32::try_from(choice.statement).unwrap_or(u32::MAX);
+        let scripts = !self.shared.requests.scripts().is_empty();
+        let subject = if scripts { Subject::Script(number) } else { Subject::Request(number) };
+        let opening = if outcome.is_ok() { opening } else { Opening::default() };
+        self.reporter.sample(subject, times, latency, outcome.is_err(), opening);
+        if let Err(why) = outcome {
+            self.explain(choice, scripts, why);
         }
         Some(())
+    }
+
+    fn explain(&mut self, choice: Choice, scripts: bool, why: Why) {
+        let requests = &self.shared.requests;
+        let script = requests.len() + choice.statement;
+        match why {
+            Why::Error(error) => {
+                let number = if scripts { script } else { choice.statement };
+                self.reporter.explain(number, &error, |sqlstate, message| {
+                    if scripts {
+                        redact(sqlstate, message, [])
+                    } else {
+                        requests.redact(choice, sqlstate, message)
+                    }
+                });
+            }
+            Why::Script(Some(text)) => self.reporter.explain_own(script, text),
+            Why::Script(None) => {
+                self.reporter.explain_own(script, "one of its statements failed".into());
+            }
+        }
     }
 
     /// The next request, when it is time for it.
@@ -199,20 +254,52 @@ impl Client<'_> {
         &mut self,
         mut connection: Connection,
         choice: Choice,
-    ) -> Result<Answer, ConnectionError> {
-        let refusal = self.ask(&mut connection, choice)?;
+        origin: Instant,
+    ) -> Result<Answer, Why> {
+        let outcome = self.perform(&mut connection, choice, origin)?;
         let end = Instant::now();
         self.connection = Some(connection);
-        Ok(Answer { opening: Opening::default(), end, refusal })
+        Ok(Answer { opening: Opening::default(), end, outcome })
     }
 
     /// Sends a request on a connection of its own. Closing it is not part of what the user waits for.
-    fn send_alone(&mut self, choice: Choice) -> Result<Answer, ConnectionError> {
+    fn send_alone(&mut self, choice: Choice, origin: Instant) -> Result<Answer, Why> {
         let (mut connection, opening) = self.shared.open(&mut self.outbox)?;
-        let refusal = self.ask(&mut connection, choice)?;
+        let outcome = self.perform(&mut connection, choice, origin)?;
         let end = Instant::now();
         connection.close(self.courtesy());
-        Ok(Answer { opening, end, refusal })
+        Ok(Answer { opening, end, outcome })
+    }
+
+    /// A statement, or a run of a script; the outer error is one after which the connection is of no use.
+    fn perform(
+        &mut self,
+        connection: &mut Connection,
+        choice: Choice,
+        origin: Instant,
+    ) -> Result<Result<(), Why>, Why> {
+        let requests = &self.shared.requests;
+        let Some(script) = requests.scripts().get(choice.statement) else {
+            let refusal = self.ask(connection, choice)?;
+            return Ok(
+                refusal.map_or(Ok(()), |refusal| Err(ConnectionError::Server(refusal).into()))
+            );
+        };
+        let Some(variables) = self.variables.get_mut(choice.statement) else { return Ok(Ok(())) };
+        let mut runner = Runner {
+            shared: self.shared,
+            reporter: &mut self.reporter,
+            random: &mut self.random,
+            outbox: &mut self.outbox,
+            origin,
+        };
+        match runner.run(script, variables, connection) {
+            Ok(()) => Ok(Ok(())),
+            Err(scripted::Failure::Statement) => Ok(Err(Why::Script(None))),
+            Err(scripted::Failure::Script(text)) => Ok(Err(Why::Script(Some(text)))),
+            Err(scripted::Failure::Connection) => Err(Why::Script(None)),
+            Err(scripted::Failure::Abandoned) => Err(Why::Error(ConnectionError::Abandoned)),
+        }
     }
 
     fn ask(

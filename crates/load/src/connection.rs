@@ -16,7 +16,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub(crate) use crate::wire::{ConnectionError, Patience, Reading, Ready, ServerError};
+pub(crate) use crate::wire::{ConnectionError, LastRow, Patience, Reading, Ready, ServerError};
 
 /// How often a waiting client looks whether it should give up.
 pub(crate) const POLL: Duration = Duration::from_millis(100);

@@ -2,7 +2,8 @@
 
 use crate::arrivals::Arrivals;
 use crate::client::{self, Shared};
-use crate::connection::{ConnectionError, Dialer, Opening, POLL};
+use crate::connection::{ConnectionError, Dialer, Opening, POLL, Patience, Reading};
+use crate::encode::{self, Frame};
 use crate::gate::Gate;
 use crate::ledger::ClientParts;
 use crate::notes::{self, Facts};
@@ -12,12 +13,13 @@ use crate::reporter::{Event, Sums};
 use crate::requests::Requests;
 #[cfg(target_os = "linux")]
 use crate::seats;
-use crate::tally::{Tally, cpu_per_request, mean_ms};
+use crate::tally::{Named, Tally, cpu_per_request, mean_ms};
 use crate::{LoadError, LoadMode, LoadOptions};
+use bytes::BytesMut;
 #[cfg(target_os = "linux")]
 use nix::sys::epoll::{Epoll, EpollCreateFlags};
 use pgassay_model::interrupt::Interrupt;
-use pgassay_model::measurement::{Connect, Ledger, Measurement, Mode, Protocol, SCHEMA};
+use pgassay_model::measurement::{Connect, Latency, Ledger, Measurement, Mode, Protocol, SCHEMA};
 use pgassay_model::workload::Workload;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -43,6 +45,9 @@ pub struct Driven {
     pub measurement: Measurement,
     /// What the client saw of each request, for the ledger.
     pub client_parts: ClientParts,
+    /// How late requests were sent though nothing held them back: timer and scheduler of this host. None in a
+    /// closed loop, where no request has a time.
+    pub lag_ms: Option<Latency>,
 }
 
 /// Drives a workload and blocks until it is done. `progress` is called with the share (0–1) of the time.
@@ -56,14 +61,21 @@ pub fn drive(
     progress: &(dyn Fn(f64) + Sync),
 ) -> Result<Driven, LoadError> {
     check(options)?;
-    let requests = Requests::new(workload, options.protocol, options.writes)?;
+    let scripted = !workload.scripts.is_empty();
+    let requests = if scripted {
+        Requests::of_scripts(workload, options.protocol, options.writes)?
+    } else {
+        Requests::new(workload, options.protocol, options.writes)?
+    };
     let poll = options.statement_timeout.unwrap_or(POLL).clamp(Duration::from_millis(1), POLL);
     let dialer = Dialer::new(&options.target, poll)?;
     if options.protocol == Protocol::Prepared {
         prepared::check(&dialer, &options.target.to_string())?;
     }
+    let scale = if scripted { scale(&dialer, &requests) } else { 1 };
     let shared = Arc::new(Shared {
         dialer,
+        scale,
         requests,
         arrivals: options
             .mode
@@ -78,8 +90,7 @@ pub fn drive(
         gate: Gate::new(),
         abandon: AtomicBool::new(false),
     });
-    let result = Driver::start(workload, options, &shared)
-        .and_then(|driver| driver.run(interrupt, progress));
+    let result = Driver::start(options, &shared).and_then(|driver| driver.run(interrupt, progress));
     // Whatever happened, no client stays behind.
     shared.abandon.store(true, Ordering::Relaxed);
     shared.gate.close();
@@ -108,7 +119,6 @@ fn check(options: &LoadOptions) -> Result<(), LoadError> {
 }
 
 struct Driver<'a> {
-    workload: &'a Workload,
     options: &'a LoadOptions,
     shared: &'a Shared,
     events: Receiver<Event>,
@@ -129,22 +139,23 @@ struct Driver<'a> {
 }
 
 impl<'a> Driver<'a> {
-    fn start(
-        workload: &'a Workload,
-        options: &'a LoadOptions,
-        shared: &'a Arc<Shared>,
-    ) -> Result<Self, LoadError> {
+    fn start(options: &'a LoadOptions, shared: &'a Arc<Shared>) -> Result<Self, LoadError> {
         let blocks = (options.duration.as_secs_f64() / options.block.as_secs_f64()).round();
         let blocks = blocks.clamp(1.0, 100_000.0) as u32;
         let block = options.duration / blocks;
         let (sender, events) = channel();
         let threads = spawn(options, shared, &sender)?;
         Ok(Driver {
-            workload,
             options,
             shared,
             events,
-            tally: Tally::new(blocks as usize, block, workload.statements.len())?,
+            tally: Tally::new(
+                blocks as usize,
+                block,
+                shared.requests.len(),
+                shared.requests.scripts().len(),
+                !matches!(options.mode, LoadMode::Closed { .. }),
+            )?,
             blocks: blocks as usize,
             block,
             cpu: Vec::new(),
@@ -310,6 +321,9 @@ impl<'a> Driver<'a> {
             .arrivals
             .as_ref()
             .map_or(0, |arrivals| arrivals.drain(&self.shared.requests));
+        let names = self.shared.requests.names();
+        let scripts: Vec<Named> =
+            self.shared.requests.scripts().iter().map(|script| script.name.clone()).collect();
         let (requests, errors) = (self.tally.requests(), self.tally.errors());
         let answered = requests - errors;
         let duration_s = self.options.duration.as_secs_f64();
@@ -322,7 +336,7 @@ impl<'a> Driver<'a> {
             openings: &self.openings,
             unopened: &self.unopened,
             parts: &client_parts,
-            late: self.sums.late,
+            sums: &self.sums,
             unsent,
             silent: self.threads - self.finished,
             cpu_known: cpu.is_some(),
@@ -346,17 +360,40 @@ impl<'a> Driver<'a> {
             latency_ms,
             ledger_ms: Ledger { total: latency_ms.mean, ..Ledger::default() },
             ledger_sources: Default::default(),
-            statements: self.tally.statements(self.workload),
-            scripts: Vec::new(),
-            blocks: self.tally.blocks(self.workload, &self.cpu),
+            statements: self.tally.statements(names),
+            scripts: self.tally.scripts(&scripts),
+            blocks: self.tally.blocks(names, &self.cpu),
             server_cpu_ms_per_request: cpu
                 .and_then(|(begin, end)| cpu_per_request(begin, end, requests)),
             pool: None,
             index_scans: Default::default(),
             notes: notes::write(&facts),
         };
-        Driven { measurement, client_parts }
+        Driven { measurement, client_parts, lag_ms: self.tally.lag() }
     }
+}
+
+/// The scale of pgbench's own tables, which scripts ask for by `:scale`: the number of branches, as pgbench
+/// finds it. 1, as pgbench takes it for other scripts, where there are no such tables or nobody asks.
+fn scale(dialer: &Dialer, requests: &Requests) -> i64 {
+    if requests.scripts().iter().all(|script| script.program.variable("scale").is_none()) {
+        return 1;
+    }
+    let patient = AtomicBool::new(false);
+    let patience = || Patience::new(&patient, dialer.timeout());
+    let Ok((mut connection, _)) = dialer.open(patience()) else { return 1 };
+    let mut outbox = BytesMut::new();
+    let sql = "SELECT count(*) FROM pgbench_branches /* pgassay */";
+    encode::query(sql, Frame::default(), &mut outbox);
+    let mut reading = Reading::with_row();
+    let answered = connection.ask(&outbox, &mut reading, patience()).is_ok();
+    connection.close(patience());
+    let row = reading.rows.filter(|_| answered).unwrap_or_default();
+    row.values
+        .first()
+        .and_then(|value| value.as_deref()?.parse().ok())
+        .filter(|scale| *scale > 0)
+        .unwrap_or(1)
 }
 
 /// Starts the clients and returns on how many threads: in a closed loop on kept connections on no more than
@@ -370,7 +407,10 @@ fn spawn(
     let failed = |source| LoadError::Threads { clients, source };
     let thread = |name: String| std::thread::Builder::new().name(name).stack_size(STACK);
     #[cfg(target_os = "linux")]
-    if matches!(options.mode, LoadMode::Closed { .. }) && options.connect == Connect::Reuse {
+    if matches!(options.mode, LoadMode::Closed { .. })
+        && options.connect == Connect::Reuse
+        && shared.requests.scripts().is_empty()
+    {
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
         let threads = u32::try_from(cores).unwrap_or(1);
         if clients > threads {

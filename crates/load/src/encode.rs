@@ -28,7 +28,7 @@ pub(crate) struct Frame {
 const BEGIN: &str = "BEGIN /* pgassay */";
 
 impl End {
-    fn sql(self) -> &'static str {
+    pub(crate) fn sql(self) -> &'static str {
         match self {
             End::Commit => "COMMIT /* pgassay */",
             End::Rollback => "ROLLBACK /* pgassay */",
@@ -49,13 +49,8 @@ pub(crate) struct Statement {
 enum Body {
     /// Texts, by parameter set.
     Simple(Vec<String>),
-    /// Parse, and Bind by parameter set; whether the statement has a name.
-    Extended { parse: BytesMut, binds: Vec<BytesMut>, named: bool },
-}
-
-/// The name of a prepared statement.
-pub(crate) fn name(number: usize) -> String {
-    format!("pgassay_{number}")
+    /// Parse, and Bind by parameter set; the name is empty where it is not prepared.
+    Extended { parse: BytesMut, binds: Vec<BytesMut>, name: String },
 }
 
 impl Statement {
@@ -79,7 +74,7 @@ impl Statement {
             ),
             Protocol::Extended | Protocol::Prepared => {
                 let named = protocol == Protocol::Prepared;
-                let name = if named { name(number) } else { String::new() };
+                let name = if named { format!("pgassay_{number}") } else { String::new() };
                 let mut parse = BytesMut::new();
                 frontend::parse(&name, sql, std::iter::empty(), &mut parse)
                     .map_err(|error| error.to_string())?;
@@ -90,7 +85,7 @@ impl Statement {
                 Body::Extended {
                     parse,
                     binds: sets.iter().map(bind).collect::<Result<_, _>>()?,
-                    named,
+                    name,
                 }
             }
         };
@@ -113,32 +108,60 @@ impl Statement {
             Body::Simple(texts) => {
                 query(texts.get(set).map_or("", String::as_str), frame, outbox);
             }
-            Body::Extended { parse, binds, named } => {
-                if frame.begin {
-                    outbox.extend_from_slice(&self.begin);
-                }
-                if !(*named && known) {
-                    outbox.extend_from_slice(parse);
-                }
+            Body::Extended { binds, .. } => {
+                self.open(frame, known, outbox);
                 outbox.extend_from_slice(binds.get(set).map_or(&[], |bind| bind));
-                // Neither can fail: the portal's name is empty.
-                let _ = frontend::execute("", 0, outbox);
-                match frame.end {
-                    Some(End::Commit) => outbox.extend_from_slice(&self.commit),
-                    Some(End::Rollback) => outbox.extend_from_slice(&self.rollback),
-                    None => {}
-                }
-                frontend::sync(outbox);
+                self.close(frame, outbox);
             }
         }
     }
 
+    /// The same with values that are known only now; not for the simple protocol. `describe`: the answer's
+    /// columns are wanted.
+    pub(crate) fn write_values(
+        &self,
+        values: &Values,
+        describe: bool,
+        frame: Frame,
+        known: bool,
+        outbox: &mut BytesMut,
+    ) -> Result<(), String> {
+        let Body::Extended { name, .. } = &self.body else { return Ok(()) };
+        self.open(frame, known, outbox);
+        bind(name, values, outbox)?;
+        if describe {
+            frontend::describe(b'P', "", outbox).map_err(|error| error.to_string())?;
+        }
+        self.close(frame, outbox);
+        Ok(())
+    }
+
+    fn open(&self, frame: Frame, known: bool, outbox: &mut BytesMut) {
+        if frame.begin {
+            outbox.extend_from_slice(&self.begin);
+        }
+        if let Body::Extended { parse, name, .. } = &self.body
+            && (name.is_empty() || !known)
+        {
+            outbox.extend_from_slice(parse);
+        }
+    }
+
+    fn close(&self, frame: Frame, outbox: &mut BytesMut) {
+        // Neither can fail: the portal's name is empty.
+        let _ = frontend::execute("", 0, outbox);
+        match frame.end {
+            Some(End::Commit) => outbox.extend_from_slice(&self.commit),
+            Some(End::Rollback) => outbox.extend_from_slice(&self.rollback),
+            None => {}
+        }
+        frontend::sync(outbox);
+    }
+
     /// Adds Bind and Sync, and Parse where it is not prepared.
     pub(crate) fn write_unexecuted(&self, set: usize, known: bool, outbox: &mut BytesMut) {
-        if let Body::Extended { parse, binds, named } = &self.body {
-            if !(*named && known) {
-                outbox.extend_from_slice(parse);
-            }
+        self.open(Frame::default(), known, outbox);
+        if let Body::Extended { binds, .. } = &self.body {
             outbox.extend_from_slice(binds.get(set).map_or(&[], |bind| bind));
         }
         frontend::sync(outbox);

@@ -22,6 +22,7 @@ mod processes;
 mod redact;
 mod reporter;
 mod requests;
+mod scripted;
 #[cfg(target_os = "linux")]
 mod seats;
 mod tally;

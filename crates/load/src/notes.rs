@@ -3,6 +3,7 @@
 use crate::connection::{ConnectionError, Opening};
 use crate::ledger::ClientParts;
 use crate::processes;
+use crate::reporter::Sums;
 use crate::tally::{Tally, mean_ms};
 use crate::{LoadOptions, Writes};
 use pgassay_model::measurement::{Connect, Protocol};
@@ -21,12 +22,11 @@ pub(crate) struct Facts<'a> {
     pub(crate) openings: &'a [Opening],
     pub(crate) unopened: &'a [ConnectionError],
     pub(crate) parts: &'a ClientParts,
-    /// Requests taken up after the window's end.
-    pub(crate) late: u64,
     /// Requests of the schedule that were never sent.
     pub(crate) unsent: u64,
     /// Clients that did not report back.
     pub(crate) silent: u32,
+    pub(crate) sums: &'a Sums,
     pub(crate) cpu_known: bool,
     /// The load generator's own CPU, milliseconds per request.
     pub(crate) own_cpu: Option<f64>,
@@ -43,6 +43,8 @@ pub(crate) fn write(facts: &Facts<'_>) -> Vec<String> {
         opening_cost(facts),
         timeout(facts),
         server_cpu(facts),
+        slept(facts),
+        conflicts(facts),
         writes(facts),
         Some(protocol(facts)),
     ]
@@ -72,7 +74,7 @@ fn failures(facts: &Facts<'_>) -> Option<String> {
 
 fn behind(facts: &Facts<'_>) -> Option<String> {
     let rate = facts.options.mode.rate()?;
-    let missed = facts.late + facts.unsent;
+    let missed = facts.sums.late + facts.unsent;
     let intended = facts.tally.requests() + facts.unsent;
     let clients = u64::from(facts.options.mode.clients());
     // The last requests before the end may well find every client busy.
@@ -163,6 +165,24 @@ fn server_cpu(facts: &Facts<'_>) -> Option<String> {
         ));
     }
     Some(note)
+}
+
+fn slept(facts: &Facts<'_>) -> Option<String> {
+    let slept = mean_ms(facts.sums.slept, facts.tally.requests());
+    (slept > 0.0).then(|| {
+        format!(
+            "scripts slept {slept:.3} ms per request (\\sleep), which is within the latency and the ledger's network part"
+        )
+    })
+}
+
+fn conflicts(facts: &Facts<'_>) -> Option<String> {
+    let (deadlocks, serialization) = (facts.sums.deadlocks, facts.sums.serialization);
+    (deadlocks + serialization > 0).then(|| {
+        format!(
+            "{deadlocks} deadlocks (40P01) and {serialization} serialization failures (40001), warm-up included; none was retried"
+        )
+    })
 }
 
 fn writes(facts: &Facts<'_>) -> Option<String> {

@@ -8,15 +8,27 @@ use std::time::Duration;
 /// Samples handed over at a time.
 const BATCH: usize = 512;
 
-/// One request of the measured window.
+/// What a sample is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Subject {
+    /// A request, which is a statement.
+    Request(u32),
+    /// A statement within a script.
+    Part(u32),
+    /// A request, which is a run of a script.
+    Script(u32),
+}
+
+/// Something of the measured window; times in nanoseconds, which keeps it small.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sample {
     /// Intended start, since the window began.
-    pub(crate) start: Duration,
+    pub(crate) start: u64,
     /// From the intended start to ReadyForQuery.
-    pub(crate) latency: Duration,
-    /// Index of the statement.
-    pub(crate) statement: usize,
+    pub(crate) latency: u64,
+    /// How late it was sent though nothing held it back.
+    pub(crate) lag: u64,
+    pub(crate) subject: Subject,
     /// Answered by an error, or not at all.
     pub(crate) failed: bool,
 }
@@ -33,6 +45,14 @@ pub(crate) struct Sums {
     pub(crate) lag: Duration,
     /// Requests taken up only after the window had ended; failed ones too.
     pub(crate) late: u64,
+    /// Requests of recorded transactions that were not sent, since the transaction had failed.
+    pub(crate) skipped: u64,
+    /// Errors 40P01.
+    pub(crate) deadlocks: u64,
+    /// Errors 40001.
+    pub(crate) serialization: u64,
+    /// Time in which scripts slept.
+    pub(crate) slept: Duration,
 }
 
 impl std::ops::AddAssign for Sums {
@@ -43,6 +63,10 @@ impl std::ops::AddAssign for Sums {
         self.wait += other.wait;
         self.lag += other.lag;
         self.late += other.late;
+        self.skipped += other.skipped;
+        self.deadlocks += other.deadlocks;
+        self.serialization += other.serialization;
+        self.slept += other.slept;
     }
 }
 
@@ -83,7 +107,7 @@ pub(crate) struct Reporter<'a> {
     shared: &'a Shared,
     events: Sender<Event>,
     samples: Vec<Sample>,
-    sums: Sums,
+    pub(crate) sums: Sums,
     reported: Vec<bool>,
 }
 
@@ -94,7 +118,7 @@ impl<'a> Reporter<'a> {
             events,
             samples: Vec::with_capacity(BATCH),
             sums: Sums::default(),
-            reported: vec![false; shared.requests.len()],
+            reported: vec![false; shared.requests.len() + shared.requests.scripts().len()],
         }
     }
 
@@ -103,10 +127,10 @@ impl<'a> Reporter<'a> {
         let _ = self.events.send(event);
     }
 
-    /// Takes up what became of a request.
+    /// Takes up what became of a request, or of a statement within one.
     pub(crate) fn sample(
         &mut self,
-        statement: usize,
+        subject: Subject,
         times: Times,
         latency: Duration,
         failed: bool,
@@ -116,15 +140,18 @@ impl<'a> Reporter<'a> {
             return;
         }
         let start = times.intended - self.shared.warmup;
-        self.sums.late += u64::from(times.taken >= self.shared.end());
-        if !failed {
+        let whole = !matches!(subject, Subject::Part(_));
+        self.sums.late += u64::from(whole && times.taken >= self.shared.end());
+        let lag = times.begun.saturating_sub(times.taken.max(times.intended));
+        if whole && !failed {
             self.sums.connect += opening.connect;
             self.sums.tls += opening.tls;
             self.sums.auth += opening.auth;
             self.sums.wait += times.taken.saturating_sub(times.intended);
-            self.sums.lag += times.begun - times.taken.max(times.intended);
+            self.sums.lag += lag;
         }
-        self.samples.push(Sample { start, latency, statement, failed });
+        let [start, latency, lag] = [start, latency, lag].map(nanoseconds);
+        self.samples.push(Sample { start, latency, lag, subject, failed });
         if self.samples.len() >= BATCH {
             let batch = std::mem::replace(&mut self.samples, Vec::with_capacity(BATCH));
             self.report(Event::Samples(batch));
@@ -138,11 +165,15 @@ impl<'a> Reporter<'a> {
         error: &ConnectionError,
         text: impl FnOnce(&str, &str) -> String,
     ) {
-        if let ConnectionError::Server(refusal) = error
-            && self.shared.requests.prepared()
-            && crate::prepared::lost(&refusal.sqlstate)
-        {
-            self.report(Event::NotPrepared(refusal.to_string()));
+        if let ConnectionError::Server(refusal) = error {
+            match refusal.sqlstate.as_str() {
+                "40P01" => self.sums.deadlocks += 1,
+                "40001" => self.sums.serialization += 1,
+                other if self.shared.requests.prepared() && crate::prepared::lost(other) => {
+                    self.report(Event::NotPrepared(refusal.to_string()));
+                }
+                _ => {}
+            }
         }
         let Some(reported) = self.reported.get_mut(statement) else { return };
         if std::mem::replace(reported, true) {
@@ -155,10 +186,27 @@ impl<'a> Reporter<'a> {
         self.report(Event::Failed { statement, text });
     }
 
+    /// Reports the first failure of a statement that is none of the server's.
+    pub(crate) fn explain_own(&mut self, statement: usize, text: String) {
+        if let Some(reported) = self.reported.get_mut(statement)
+            && !std::mem::replace(reported, true)
+        {
+            self.report(Event::Failed { statement, text });
+        }
+    }
+
     /// Hands over what is left.
     pub(crate) fn finish(&mut self) {
         let samples = std::mem::take(&mut self.samples);
         self.report(Event::Samples(samples));
         self.report(Event::Finished(self.sums));
     }
+}
+
+/// In 64 bits, which hold 584 years: this runs for every request, and 128-bit division is slow.
+pub(crate) fn nanoseconds(duration: Duration) -> u64 {
+    duration
+        .as_secs()
+        .saturating_mul(1_000_000_000)
+        .saturating_add(u64::from(duration.subsec_nanos()))
 }

@@ -1,12 +1,14 @@
 //! A workload made ready to send: its messages encoded once, and requests chosen by weight.
 
 use crate::LoadError;
-use crate::encode::{End, Frame, Statement};
+use crate::encode::{self, End, Frame, Statement};
 use crate::options::Writes;
 use crate::redact::redact;
+use crate::tally::Named;
 use bytes::BytesMut;
 use pgassay_model::measurement::Protocol;
 use pgassay_model::workload::{Workload, WorkloadStatement};
+use pgassay_workload::pgbench::{self, Program, Query, Value};
 use rand::RngExt;
 use rand::rngs::Xoshiro256PlusPlus;
 
@@ -17,10 +19,13 @@ pub(crate) struct Choice {
     pub(crate) set: usize,
 }
 
-/// Messages of every statement and parameter set.
+/// Messages of every statement and parameter set, and the scripts that they are of.
 #[derive(Debug)]
 pub(crate) struct Requests {
     statements: Vec<Encoded>,
+    names: Vec<Named>,
+    scripts: Vec<Script>,
+    /// Of the scripts, where there are any; of the statements otherwise.
     cumulative: Cumulative,
     protocol: Protocol,
     writes: Writes,
@@ -31,6 +36,15 @@ struct Encoded {
     statement: Statement,
     writes: bool,
     values: Vec<Vec<Option<String>>>,
+}
+
+/// A script; its statements follow each other among all.
+#[derive(Debug)]
+pub(crate) struct Script {
+    pub(crate) name: Named,
+    pub(crate) program: Program,
+    /// Number of its first statement.
+    pub(crate) first: usize,
 }
 
 impl Requests {
@@ -51,15 +65,66 @@ impl Requests {
             .enumerate()
             .map(|(number, statement)| encode(number, statement, protocol))
             .collect::<Result<_, _>>()?;
-        Ok(Requests { statements, cumulative, protocol, writes })
+        let name = |own: &WorkloadStatement| Named { id: own.id.clone(), sql: own.sql.clone() };
+        let names = workload.statements.iter().map(name).collect();
+        Ok(Requests { statements, names, scripts: Vec::new(), cumulative, protocol, writes })
     }
 
-    /// A statement by weight, then one of its parameter sets, all alike.
+    /// Reads and encodes a workload's scripts.
+    pub(crate) fn of_scripts(
+        workload: &Workload,
+        protocol: Protocol,
+        writes: Writes,
+    ) -> Result<Self, LoadError> {
+        let weights = workload.scripts.iter().map(|own| (own.id.as_str(), own.weight));
+        let cumulative = Cumulative::new(weights)?;
+        let (mut statements, mut names, mut scripts) = (Vec::new(), Vec::new(), Vec::new());
+        for script in &workload.scripts {
+            let refused = |reason| LoadError::Statement { statement: script.id.clone(), reason };
+            let program =
+                pgbench::parse(&script.text).map_err(|error| refused(error.to_string()))?;
+            let first = statements.len();
+            for (number, query) in program.queries.iter().enumerate() {
+                // Values are known only when the script runs.
+                let statement =
+                    Statement::new(first + number, &query.sql, &[], protocol).map_err(refused)?;
+                let writes = query.effect == pgbench::Effect::Writes;
+                statements.push(Encoded { statement, writes, values: Vec::new() });
+                let id = pgbench::statement_id(&script.id, number);
+                names.push(Named { id, sql: query.sql.clone() });
+            }
+            let name = Named { id: script.id.clone(), sql: script.text.clone() };
+            scripts.push(Script { name, program, first });
+        }
+        Ok(Requests { statements, names, scripts, cumulative, protocol, writes })
+    }
+
+    /// A script or a statement by weight, then one of the statement's parameter sets, all alike.
     pub(crate) fn choose(&self, random: &mut Xoshiro256PlusPlus) -> Choice {
         let statement = self.cumulative.choose(random);
-        let sets = self.sets(statement).max(1);
+        let sets = if self.scripts.is_empty() { self.sets(statement) } else { 1 };
         let set = if sets > 1 { random.random_range(0..sets) } else { 0 };
         Choice { statement, set }
+    }
+
+    /// Identities of the statements.
+    pub(crate) fn names(&self) -> &[Named] {
+        &self.names
+    }
+
+    /// The scripts; empty where requests are statements.
+    pub(crate) fn scripts(&self) -> &[Script] {
+        &self.scripts
+    }
+
+    /// How statements are sent.
+    pub(crate) fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// What becomes of what is written.
+    pub(crate) fn writes(&self) -> Writes {
+        self.writes
     }
 
     /// Number of statements.
@@ -92,6 +157,29 @@ impl Requests {
         outbox.clear();
         if let Some(own) = self.statements.get(choice.statement) {
             own.statement.write(choice.set, frame, known, outbox);
+        }
+    }
+
+    /// Writes the messages of a statement with values of now over what is in `outbox`.
+    pub(crate) fn write_query(
+        &self,
+        statement: usize,
+        query: &Query,
+        values: &[Value],
+        describe: bool,
+        frame: Frame,
+        known: bool,
+        outbox: &mut BytesMut,
+    ) -> Result<(), String> {
+        outbox.clear();
+        if self.protocol == Protocol::Simple {
+            encode::query(&query.with_literals(values), frame, outbox);
+            return Ok(());
+        }
+        let values: Vec<Option<String>> = values.iter().map(Value::text).collect();
+        match self.statements.get(statement) {
+            Some(own) => own.statement.write_values(&values, describe, frame, known, outbox),
+            None => Ok(()),
         }
     }
 
@@ -145,9 +233,6 @@ impl Cumulative {
     /// Draws one.
     pub(crate) fn choose(&self, random: &mut Xoshiro256PlusPlus) -> usize {
         let last = self.0.len().saturating_sub(1);
-        if last == 0 {
-            return 0;
-        }
         let total = self.0.last().copied().unwrap_or_default();
         let point = random.random::<f64>() * total;
         self.0.partition_point(|sum| *sum <= point).min(last)

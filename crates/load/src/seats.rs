@@ -6,7 +6,7 @@
 
 use crate::client::{LEAVING, PAUSE, Shared, precise_timers};
 use crate::connection::{Connection, ConnectionError, Opening, POLL, Patience, Reading, Ready};
-use crate::reporter::{Event, Reporter, Times};
+use crate::reporter::{Event, Reporter, Subject, Times};
 use crate::requests::Choice;
 use bytes::BytesMut;
 use nix::errno::Errno;
@@ -183,7 +183,7 @@ impl Table<'_> {
         let failed = ready.refusal.is_some();
         let latency = now.saturating_sub(begun);
         let times = Times::at(begun);
-        self.reporter.sample(choice.statement, times, latency, failed, Opening::default());
+        self.reporter.sample(subject(choice), times, latency, failed, Opening::default());
         if let Some(refusal) = ready.refusal {
             self.explain(choice, &ConnectionError::Server(refusal));
         }
@@ -213,7 +213,7 @@ impl Table<'_> {
         if waited {
             let latency = now.saturating_sub(begun);
             let times = Times::at(begun);
-            self.reporter.sample(choice.statement, times, latency, true, Opening::default());
+            self.reporter.sample(subject(choice), times, latency, true, Opening::default());
             self.explain(choice, &error);
         }
     }
@@ -234,4 +234,8 @@ impl Table<'_> {
             }
         }
     }
+}
+
+fn subject(choice: Choice) -> Subject {
+    Subject::Request(u32::try_from(choice.statement).unwrap_or(u32::MAX))
 }

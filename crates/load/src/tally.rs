@@ -1,10 +1,9 @@
-//! Samples summed up: distributions by block and by statement.
+//! Samples summed up: distributions by block, by statement and by script.
 
 use crate::LoadError;
-use crate::reporter::Sample;
+use crate::reporter::{Sample, Subject, nanoseconds};
 use hdrhistogram::Histogram;
 use pgassay_model::measurement::{Block, BlockStatement, Latency, StatementMeasurement};
-use pgassay_model::workload::Workload;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -26,14 +25,21 @@ impl Distribution {
         Ok(Distribution { histogram, sum: Duration::ZERO, largest: Duration::ZERO })
     }
 
-    fn record(&mut self, latency: Duration) {
-        let microseconds = nanoseconds(latency).saturating_add(500) / 1000;
+    fn record(&mut self, nanoseconds: u64) {
+        let microseconds = nanoseconds.saturating_add(500) / 1000;
         // `record` lets the histogram grow to any value; `saturating_record` alone never would.
         if self.histogram.record(microseconds).is_err() {
             self.histogram.saturating_record(microseconds);
         }
-        self.sum += latency;
-        self.largest = self.largest.max(latency);
+        self.sum += Duration::from_nanos(nanoseconds);
+        self.largest = self.largest.max(Duration::from_nanos(nanoseconds));
+    }
+
+    /// Takes in another one. Both have the same digits, and this one grows, so nothing is refused.
+    fn add(&mut self, other: &Distribution) {
+        let _ = self.histogram.add(&other.histogram);
+        self.sum += other.sum;
+        self.largest = self.largest.max(other.largest);
     }
 
     fn latency(&self) -> Latency {
@@ -53,11 +59,6 @@ impl Distribution {
             max,
         }
     }
-}
-
-/// In 64 bits, which hold 584 years: this runs for every request, and 128-bit division is slow.
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Mean in milliseconds; 0 of nothing.
@@ -84,10 +85,21 @@ struct StatementTally {
 /// Everything sampled in the measured window.
 #[derive(Debug)]
 pub(crate) struct Tally {
-    all: Distribution,
     blocks: Vec<BlockTally>,
     statements: Vec<StatementTally>,
-    block: Duration,
+    /// Runs of scripts; empty where requests are statements.
+    scripts: Vec<StatementTally>,
+    /// How late requests were sent; None in a closed loop, where none is late.
+    lag: Option<Distribution>,
+    /// Nanoseconds.
+    block: u64,
+}
+
+/// A statement or a script: its identity and its text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Named {
+    pub(crate) id: String,
+    pub(crate) sql: String,
 }
 
 impl Tally {
@@ -96,6 +108,8 @@ impl Tally {
         blocks: usize,
         block: Duration,
         statements: usize,
+        scripts: usize,
+        open: bool,
     ) -> Result<Self, LoadError> {
         let new_block = |_| {
             Ok(BlockTally {
@@ -114,79 +128,102 @@ impl Tally {
             })
         };
         Ok(Tally {
-            all: Distribution::new()?,
+            lag: open.then(Distribution::new).transpose()?,
+            scripts: (0..scripts).map(new_statement).collect::<Result<_, LoadError>>()?,
             blocks: (0..blocks).map(new_block).collect::<Result<_, LoadError>>()?,
             statements: (0..statements).map(new_statement).collect::<Result<_, LoadError>>()?,
-            block,
+            block: nanoseconds(block),
         })
     }
 
     pub(crate) fn add(&mut self, sample: Sample) {
-        let index = (nanoseconds(sample.start) / nanoseconds(self.block).max(1)) as usize;
+        let index = (sample.start / self.block.max(1)) as usize;
         let last = self.blocks.len().saturating_sub(1);
-        let (Some(block), Some(statement)) =
-            (self.blocks.get_mut(index.min(last)), self.statements.get_mut(sample.statement))
-        else {
-            return;
+        let Some(block) = self.blocks.get_mut(index.min(last)) else { return };
+        let (own, within) = match sample.subject {
+            Subject::Request(number) | Subject::Part(number) => (
+                self.statements.get_mut(number as usize),
+                block.statements.get_mut(number as usize),
+            ),
+            Subject::Script(number) => (self.scripts.get_mut(number as usize), None),
         };
-        block.requests += 1;
-        statement.requests += 1;
+        let Some(own) = own else { return };
+        own.requests += 1;
+        own.errors += u64::from(sample.failed);
+        let whole = !matches!(sample.subject, Subject::Part(_));
+        if whole {
+            block.requests += 1;
+            block.errors += u64::from(sample.failed);
+            if let Some(lag) = &mut self.lag {
+                lag.record(sample.lag);
+            }
+        }
         if sample.failed {
-            block.errors += 1;
-            statement.errors += 1;
             return;
         }
-        self.all.record(sample.latency);
-        block.distribution.record(sample.latency);
-        statement.distribution.record(sample.latency);
-        if let Some((count, sum)) = block.statements.get_mut(sample.statement) {
+        own.distribution.record(sample.latency);
+        if whole {
+            block.distribution.record(sample.latency);
+        }
+        if let Some((count, sum)) = within {
             *count += 1;
-            *sum += sample.latency;
+            *sum += Duration::from_nanos(sample.latency);
         }
     }
 
-    /// Keeps the first error of each statement.
-    pub(crate) fn explain(&mut self, statement: usize, text: String) {
-        if let Some(statement) = self.statements.get_mut(statement) {
-            statement.first_error.get_or_insert(text);
+    /// Keeps the first error of each statement; scripts are numbered on from the statements.
+    pub(crate) fn explain(&mut self, number: usize, text: String) {
+        let own = match number.checked_sub(self.statements.len()) {
+            None => self.statements.get_mut(number),
+            Some(script) => self.scripts.get_mut(script),
+        };
+        if let Some(own) = own {
+            own.first_error.get_or_insert(text);
         }
+    }
+
+    /// Statements, or scripts where these are the requests.
+    fn whole(&self) -> &[StatementTally] {
+        if self.scripts.is_empty() { &self.statements } else { &self.scripts }
     }
 
     pub(crate) fn requests(&self) -> u64 {
-        self.statements.iter().map(|statement| statement.requests).sum()
+        self.whole().iter().map(|own| own.requests).sum()
     }
 
     pub(crate) fn errors(&self) -> u64 {
-        self.statements.iter().map(|statement| statement.errors).sum()
+        self.whole().iter().map(|own| own.errors).sum()
     }
 
     pub(crate) fn latency(&self) -> Latency {
-        self.all.latency()
+        // A new one differs from those that there are in nothing that could be refused.
+        let Ok(mut all) = Distribution::new() else { return Latency::default() };
+        self.whole().iter().for_each(|own| all.add(&own.distribution));
+        all.latency()
+    }
+
+    /// How late requests were sent; None in a closed loop.
+    pub(crate) fn lag(&self) -> Option<Latency> {
+        self.lag.as_ref().map(Distribution::latency)
     }
 
     pub(crate) fn first_error(&self) -> Option<&str> {
-        self.statements.iter().find_map(|statement| statement.first_error.as_deref())
+        self.statements.iter().chain(&self.scripts).find_map(|own| own.first_error.as_deref())
     }
 
-    /// Measurements of statements, in the workload's order.
-    pub(crate) fn statements(&self, workload: &Workload) -> Vec<StatementMeasurement> {
-        workload
-            .statements
-            .iter()
-            .zip(&self.statements)
-            .map(|(statement, tally)| StatementMeasurement {
-                id: statement.id.clone(),
-                sql: statement.sql.clone(),
-                requests: tally.requests,
-                errors: tally.errors,
-                latency_ms: tally.distribution.latency(),
-                first_error: tally.first_error.clone(),
-            })
-            .collect()
+    /// Measurements of statements, in the order of their names.
+    pub(crate) fn statements(&self, names: &[Named]) -> Vec<StatementMeasurement> {
+        measured(names, &self.statements)
+    }
+
+    /// Measurements of scripts.
+    pub(crate) fn scripts(&self, names: &[Named]) -> Vec<StatementMeasurement> {
+        measured(names, &self.scripts)
     }
 
     /// Blocks; `cpu` is the server's CPU in milliseconds at their borders, one more than blocks.
-    pub(crate) fn blocks(&self, workload: &Workload, cpu: &[Option<f64>]) -> Vec<Block> {
+    pub(crate) fn blocks(&self, names: &[Named], cpu: &[Option<f64>]) -> Vec<Block> {
+        let block_s = self.block as f64 / 1e9;
         self.blocks
             .iter()
             .enumerate()
@@ -194,18 +231,33 @@ impl Tally {
                 let border = |index: usize| cpu.get(index).copied().flatten();
                 let used = border(index).zip(border(index + 1));
                 Block {
-                    start_s: self.block.as_secs_f64() * index as f64,
-                    duration_s: self.block.as_secs_f64(),
+                    start_s: block_s * index as f64,
+                    duration_s: block_s,
                     requests: tally.requests,
                     errors: tally.errors,
                     latency_ms: tally.distribution.latency(),
                     server_cpu_ms_per_request: used
                         .and_then(|(begin, end)| cpu_per_request(begin, end, tally.requests)),
-                    statements: block_statements(workload, &tally.statements),
+                    statements: block_statements(names, &tally.statements),
                 }
             })
             .collect()
     }
+}
+
+fn measured(names: &[Named], tallies: &[StatementTally]) -> Vec<StatementMeasurement> {
+    names
+        .iter()
+        .zip(tallies)
+        .map(|(own, tally)| StatementMeasurement {
+            id: own.id.clone(),
+            sql: own.sql.clone(),
+            requests: tally.requests,
+            errors: tally.errors,
+            latency_ms: tally.distribution.latency(),
+            first_error: tally.first_error.clone(),
+        })
+        .collect()
 }
 
 /// CPU per request between two readings; None without a request.
@@ -214,17 +266,16 @@ pub(crate) fn cpu_per_request(begin: f64, end: f64, requests: u64) -> Option<f64
 }
 
 fn block_statements(
-    workload: &Workload,
+    names: &[Named],
     tallies: &[(u64, Duration)],
 ) -> BTreeMap<String, BlockStatement> {
-    workload
-        .statements
+    names
         .iter()
         .zip(tallies)
         .filter(|(_, (count, _))| *count > 0)
-        .map(|(statement, (count, sum))| {
-            let own = BlockStatement { requests: *count, mean_ms: mean_ms(*sum, *count) };
-            (statement.id.clone(), own)
+        .map(|(own, (count, sum))| {
+            let mean = BlockStatement { requests: *count, mean_ms: mean_ms(*sum, *count) };
+            (own.id.clone(), mean)
         })
         .collect()
 }
@@ -239,7 +290,7 @@ mod tests {
         for ms in [0.05, 3.25, 977.0, 59_000.0, 7_200_000.0] {
             let mut distribution = Distribution::new().unwrap();
             for _ in 0..100 {
-                distribution.record(Duration::from_secs_f64(ms / 1e3));
+                distribution.record((ms * 1e6) as u64);
             }
             let latency = distribution.latency();
             for value in [latency.mean, latency.p50, latency.p99, latency.max] {
@@ -250,11 +301,12 @@ mod tests {
 
     #[test]
     fn a_failed_request_is_counted_and_colours_no_latency() {
-        let mut tally = Tally::new(2, Duration::from_secs(1), 1).unwrap();
-        let sample = |start_ms, latency_ms, failed| Sample {
-            start: Duration::from_millis(start_ms),
-            latency: Duration::from_millis(latency_ms),
-            statement: 0,
+        let mut tally = Tally::new(2, Duration::from_secs(1), 1, 0, false).unwrap();
+        let sample = |start_ms: u64, latency_ms: u64, failed| Sample {
+            start: start_ms * 1_000_000,
+            latency: latency_ms * 1_000_000,
+            lag: 0,
+            subject: Subject::Request(0),
             failed,
         };
         tally.add(sample(0, 4, false));

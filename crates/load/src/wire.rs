@@ -83,6 +83,13 @@ pub(crate) struct Reading {
     pub(crate) rows: Option<LastRow>,
 }
 
+impl Reading {
+    /// With its last row kept.
+    pub(crate) fn with_row() -> Self {
+        Reading { rows: Some(LastRow::default()), ..Reading::default() }
+    }
+}
+
 /// The last row of an answer, as text.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct LastRow {

@@ -44,23 +44,16 @@ pub enum WorkloadError {
         /// Its schema.
         found: String,
     },
-    /// A pgbench script.
+    /// A file that is neither a directory nor a document is a pgbench script, and this one can't be read.
     #[error(
-        "{} is a pgbench script, which is not read yet; put each statement into a .sql file of a directory, with $1 for variables and `-- params: [...]` lines for their values",
+        "{}, {reason} (read as a pgbench script; a workload is also a file from `pgassay capture` or a directory of .sql files)",
         path.display()
     )]
-    PgbenchScript {
+    Script {
         /// The file.
         path: PathBuf,
-    },
-    /// Neither a directory nor a workload document.
-    #[error(
-        "{} is neither a workload file from `pgassay capture` nor a directory of .sql files; put one statement into each file and pass the directory",
-        path.display()
-    )]
-    UnknownKind {
-        /// The file.
-        path: PathBuf,
+        /// The line, and what is wrong there.
+        reason: String,
     },
     /// A directory without a .sql file.
     #[error("{} holds no .sql file; put one statement into each", path.display())]

@@ -1,29 +1,50 @@
 //! Workload files: reads what a path holds, writes a workload document.
 
-use crate::{WorkloadError, directory};
+use crate::{WorkloadError, directory, pgbench, scripts};
 use pgassay_model::workload::{SCHEMA, Workload};
 use std::fs::{self, OpenOptions};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-/// Reads a workload: a document written by `capture`, or a directory of `.sql` files.
+/// Reads a workload: a document written by `capture`, a directory of `.sql` files, or pgbench scripts: one
+/// file or several with commas between, each with `@` and its weight where that is not 1.
 ///
-/// Statements of a directory that can't be used are listed in `skipped`; a file that can't be read and a
-/// line that is no weight or no values are errors.
+/// Statements of a directory that can't be used are listed in `skipped`; a file that can't be read, a script
+/// that pgbench would refuse, and a line that is no weight or no values are errors.
 pub fn read(path: impl AsRef<Path>) -> Result<Workload, WorkloadError> {
     let path = path.as_ref();
-    if fs::metadata(path).map_err(WorkloadError::file("reading", path))?.is_dir() {
+    let metadata = fs::metadata(path);
+    if metadata.is_err()
+        && let Some(text) = path.to_str()
+        && (text.contains(',') || text.contains('@'))
+    {
+        let files = text.split(',').map(weighted).collect::<Result<Vec<_>, _>>()?;
+        return scripts::read(&files);
+    }
+    if metadata.map_err(WorkloadError::file("reading", path))?.is_dir() {
         return directory::read(path);
     }
     let text = read_text(path)?;
-    if !text.trim_start().starts_with('{') {
-        return Err(if is_pgbench(path, &text) {
-            WorkloadError::PgbenchScript { path: path.into() }
-        } else {
-            WorkloadError::UnknownKind { path: path.into() }
-        });
+    if text.trim_start().starts_with('{') {
+        return document(path, &text);
     }
-    document(path, &text)
+    scripts::read(&[(path.to_path_buf(), 1.0)])
+}
+
+/// `file@weight`; a file of that very name comes first.
+fn weighted(text: &str) -> Result<(PathBuf, f64), WorkloadError> {
+    let whole = PathBuf::from(text);
+    match text.rsplit_once('@') {
+        Some((file, weight)) if !whole.exists() => match weight.parse::<f64>() {
+            Ok(weight) if weight.is_finite() && weight > 0.0 => Ok((PathBuf::from(file), weight)),
+            _ => Err(WorkloadError::Weight {
+                path: PathBuf::from(file),
+                place: "after @".into(),
+                text: weight.to_owned(),
+            }),
+        },
+        _ => Ok((whole, 1.0)),
+    }
 }
 
 fn document(path: &Path, text: &str) -> Result<Workload, WorkloadError> {
@@ -38,6 +59,12 @@ fn document(path: &Path, text: &str) -> Result<Workload, WorkloadError> {
         return Err(WorkloadError::Schema { path: path.into(), found: header.schema });
     }
     let workload: Workload = serde_json::from_str(text).map_err(malformed)?;
+    for script in &workload.scripts {
+        pgbench::parse(&script.text).map_err(|error| WorkloadError::Script {
+            path: path.into(),
+            reason: format!("script {}, {error}", script.id),
+        })?;
+    }
     for statement in &workload.statements {
         if !(statement.weight.is_finite() && statement.weight > 0.0) {
             return Err(WorkloadError::Weight {
@@ -48,12 +75,6 @@ fn document(path: &Path, text: &str) -> Result<Workload, WorkloadError> {
         }
     }
     Ok(workload)
-}
-
-/// Meta-commands (manual, pgbench) tell a script; so does `:variable`, but that is also a cast or a slice.
-fn is_pgbench(path: &Path, text: &str) -> bool {
-    path.extension().is_some_and(|extension| extension == "pgbench")
-        || text.lines().any(|line| line.trim_start().starts_with('\\'))
 }
 
 /// A file's text, without a byte-order mark.
@@ -104,7 +125,6 @@ mod tests {
             let path = Path::new("w.json");
             let _ = document(path, &text);
             let _ = document(path, &format!("{{\"schema\": \"{SCHEMA}\", {rest}"));
-            let _ = is_pgbench(path, &text);
         }
     }
 }

@@ -15,10 +15,12 @@ mod error;
 mod file;
 mod fill;
 mod fresh;
+pub mod pgbench;
 mod plan;
 mod probe;
 mod sample;
 mod sample_query;
+mod scripts;
 mod statistics;
 
 pub use capture::{CaptureOptions, capture_statements};

@@ -41,9 +41,8 @@ fn a_directory_is_read_in_order_of_names_and_oddities_are_listed() {
 #[test]
 fn what_is_no_workload_is_refused_with_the_file_and_the_way_out() {
     let directory = directory(&[
-        ("script.pgbench", b"SELECT 1"),
-        ("script.txt", b"\\set aid random(1, 10)\nSELECT :aid"),
-        ("one.sql", b"SELECT 1"),
+        ("script.txt", b"SELECT 1;\n\\sett aid random(1, 10)\n"),
+        ("one.sql", b"-- params: [1]\nSELECT $1"),
         ("list.json", b"[1]"),
         ("run.json", b"{\"schema\": \"pgassay/run/1\"}"),
         ("bare.json", b"{\n}"),
@@ -51,10 +50,14 @@ fn what_is_no_workload_is_refused_with_the_file_and_the_way_out() {
         ("latin.json", b"{\"schema\": \"\xe9\"}"),
     ]);
     let error = |name: &str| read(directory.path().join(name)).unwrap_err();
-    assert!(matches!(error("script.pgbench"), WorkloadError::PgbenchScript { .. }));
-    assert!(matches!(error("script.txt"), WorkloadError::PgbenchScript { .. }));
-    assert!(matches!(error("one.sql"), WorkloadError::UnknownKind { .. }));
-    assert!(matches!(error("list.json"), WorkloadError::UnknownKind { .. }));
+    let script = error("script.txt").to_string();
+    assert!(script.contains("script.txt, line 2: \\sett is no command"), "{script}");
+    let one = error("one.sql").to_string();
+    assert!(one.contains("line 2: $1 is no variable") && one.contains("directory"), "{one}");
+    assert!(matches!(error("list.json"), WorkloadError::Script { .. }));
+    assert!(matches!(error("script.txt@3"), WorkloadError::Script { .. }));
+    let weight = error("script.txt@x").to_string();
+    assert!(weight.contains("\"x\" is no weight"), "{weight}");
     assert!(matches!(error("run.json"), WorkloadError::Schema { .. }));
     assert!(matches!(error("bare.json"), WorkloadError::Schema { .. }));
     assert!(error("broken.json").to_string().contains("broken.json, line 3"));
