@@ -28,16 +28,36 @@ pub async fn fill_parameters(
     snapshot: &Snapshot,
     seed: u64,
 ) -> Result<(), WorkloadError> {
+    let mut places = Vec::with_capacity(workload.statements.len());
     for mut statement in std::mem::take(&mut workload.statements) {
         match fill(&mut statement, session, snapshot, seed).await? {
-            Ok(()) => workload.statements.push(statement),
+            Ok(()) => {
+                places.push(Some(workload.statements.len()));
+                workload.statements.push(statement);
+            }
             Err(reason) => {
+                places.push(None);
                 tracing::debug!(statement = statement.id, reason, "statement skipped");
                 workload.skipped.push(SkippedStatement { statement: statement.sql, reason });
             }
         }
     }
+    move_requests(workload, &places);
     Ok(())
+}
+
+/// Recorded requests name statements by their places; those of statements that are gone are left out.
+fn move_requests(workload: &mut Workload, places: &[Option<usize>]) {
+    for session in &mut workload.sessions {
+        session.requests.retain_mut(|request| {
+            let Some(place) = places.get(request.statement).copied().flatten() else {
+                return false;
+            };
+            request.statement = place;
+            true
+        });
+    }
+    workload.sessions.retain(|session| !session.requests.is_empty());
 }
 
 /// Fills one statement; the inner error is why it can't be used.

@@ -1,4 +1,4 @@
-//! Workloads: captured from pg_stat_statements, read from files, their parameters filled with values the
+//! Workloads: captured from pg_stat_statements and logs, read from files, their parameters filled with values the
 //! database holds. Never drives a load, and never writes to a server.
 //!
 //! Values, in order of worth: given in the workload; a joint sample of rows, which keeps the correlation of
@@ -15,6 +15,7 @@ mod error;
 mod file;
 mod fill;
 mod fresh;
+mod log;
 pub mod pgbench;
 mod plan;
 mod probe;
@@ -27,3 +28,4 @@ pub use capture::{CaptureOptions, capture_statements};
 pub use error::WorkloadError;
 pub use file::{read, write};
 pub use fill::fill_parameters;
+pub use log::{LogCapture, LogError, LogOptions, capture_logs, join_statistics};

@@ -1,0 +1,245 @@
+//! From entries to statements: counts, times, values and the recording.
+
+use crate::log::LogOptions;
+use crate::log::entry::{Entry, Severity};
+use crate::log::lexer::{Scan, trim};
+use crate::log::message::{self, Message, query_of_plan};
+use crate::log::recording::{Pending, Recording};
+use crate::log::table::Table;
+use crate::log::time::Micros;
+use crate::log::values::encode;
+
+/// Longer statements are left out.
+const MOST_STATEMENT: usize = 1 << 20;
+
+/// Everything read so far.
+pub(crate) struct Collector<'o> {
+    options: &'o LogOptions,
+    /// Entries before are left out.
+    pub since: Option<Micros>,
+    pub table: Table,
+    pub recording: Recording,
+    pub tally: Tally,
+    scan: Scan,
+    set: Vec<u8>,
+}
+
+/// What was met and left out.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub entries: u64,
+    pub statements: u64,
+    /// Of other databases.
+    pub elsewhere: u64,
+    /// pgassay's own.
+    pub own: u64,
+    pub too_long: u64,
+    /// Statements that failed after they were logged as begun.
+    pub failed: u64,
+    /// ERROR entries.
+    pub errors: u64,
+    /// auto_explain's plans.
+    pub plans: u64,
+    /// BEGIN, COMMIT and their like.
+    pub transaction_control: u64,
+    /// Sets of values cut off by log_parameter_max_length, or damaged.
+    pub cut: u64,
+    /// Entries from before the window.
+    pub before_window: u64,
+}
+
+enum Control {
+    Begin,
+    End { chain: bool },
+    Savepoint,
+}
+
+impl<'o> Collector<'o> {
+    pub(crate) fn new(options: &'o LogOptions) -> Self {
+        Collector {
+            options,
+            since: None,
+            table: Table::new(options.seed),
+            recording: Recording::default(),
+            tally: Tally::default(),
+            scan: Scan::default(),
+            set: Vec::new(),
+        }
+    }
+
+    /// The flag that stops the reading.
+    pub(crate) fn interrupt(&self) -> pgassay_model::interrupt::Interrupt {
+        self.options.interrupt.clone()
+    }
+
+    /// Takes an entry.
+    pub(crate) fn entry(&mut self, entry: &Entry<'_>) {
+        self.tally.entries += 1;
+        if let (Some(since), Some(time)) = (self.since, entry.time)
+            && time < since
+        {
+            self.tally.before_window += 1;
+            return;
+        }
+        match entry.severity {
+            Severity::Log => {}
+            Severity::Error => return self.error(entry),
+            _ => return,
+        }
+        match message::read(entry.message) {
+            Message::Nothing => {}
+            Message::Session => {
+                if let Some(key) = entry.session_key() {
+                    self.recording.forget(key);
+                }
+            }
+            Message::Duration { micros } => self.duration(entry, micros),
+            Message::Done { micros, sql } => self.statement(entry, Some(micros), sql),
+            Message::Begun { sql } => self.statement(entry, None, sql),
+            Message::Plan { micros, text } => self.plan(entry, micros, text),
+        }
+    }
+
+    fn error(&mut self, entry: &Entry<'_>) {
+        self.tally.errors += 1;
+        let Some(key) = entry.session_key() else { return };
+        let Some(pending) = self.recording.state(key).pending.take() else { return };
+        self.tally.failed += 1;
+        if let Some(shape) = self.table.shapes.get_mut(&pending.hash) {
+            shape.calls = shape.calls.saturating_sub(1);
+        }
+        if let Some(request) =
+            pending.request.and_then(|number| self.recording.requests.get_mut(number))
+        {
+            request.failed = true;
+        }
+    }
+
+    fn duration(&mut self, entry: &Entry<'_>, micros: u64) {
+        let Some(key) = entry.session_key() else { return };
+        let Some(pending) = self.recording.state(key).pending.take() else { return };
+        if let Some(shape) = self.table.shapes.get_mut(&pending.hash) {
+            shape.micros += micros;
+        }
+        if let Some(request) =
+            pending.request.and_then(|number| self.recording.requests.get_mut(number))
+        {
+            request.took = Some(u32::try_from(micros).unwrap_or(u32::MAX));
+        }
+    }
+
+    fn elsewhere(&self, entry: &Entry<'_>) -> bool {
+        self.options.database.as_deref().is_some_and(|database| {
+            !entry.database.is_empty() && entry.database != database.as_bytes()
+        })
+    }
+
+    fn statement(&mut self, entry: &Entry<'_>, micros: Option<u64>, sql: &[u8]) {
+        if self.elsewhere(entry) {
+            self.tally.elsewhere += 1;
+            return;
+        }
+        let sql = trim(sql);
+        let key = entry.session_key();
+        if let Some(key) = key {
+            self.recording.state(key).pending = None;
+        }
+        if let Some(control) = control(sql) {
+            self.tally.transaction_control += 1;
+            if let Some(key) = key {
+                let state = self.recording.state(key);
+                match control {
+                    Control::Begin => state.begin(),
+                    Control::End { chain } => state.end(chain),
+                    Control::Savepoint => {}
+                }
+            }
+            return;
+        }
+        if sql.len() > MOST_STATEMENT {
+            self.tally.too_long += 1;
+            return;
+        }
+        self.scan.read(sql);
+        if self.scan.own {
+            self.tally.own += 1;
+            return;
+        }
+        self.tally.statements += 1;
+        let hash = self.scan.hash;
+        let shape = self.table.shape(hash, sql);
+        shape.calls += 1;
+        shape.micros += micros.unwrap_or(0);
+        shape.query_id = entry.query_id.or(shape.query_id);
+        let place = self.table.place(hash);
+        let recorded = key.filter(|_| self.recording.open());
+        let mut usable = false;
+        if place.is_some() || recorded.is_some() {
+            let whole = self.options.parameters_whole;
+            usable = encode(sql, &self.scan, entry.detail, whole, &mut self.set);
+            if !usable {
+                self.tally.cut += 1;
+            }
+        }
+        if let (Some(place), true) = (place, usable) {
+            self.table.keep(hash, place, &self.set);
+        }
+        let Some(key) = key else { return };
+        let set = usable.then_some(&self.set[..]);
+        let request = self.recording.record(key, entry, hash, micros, set);
+        if micros.is_none() {
+            self.recording.state(key).pending = Some(Pending { hash, request });
+        }
+    }
+
+    fn plan(&mut self, entry: &Entry<'_>, micros: u64, text: &[u8]) {
+        self.tally.plans += 1;
+        let Some(sql) = query_of_plan(text).map(trim).filter(|sql| sql.len() <= MOST_STATEMENT)
+        else {
+            return;
+        };
+        if self.elsewhere(entry) {
+            return;
+        }
+        self.scan.read(sql);
+        if self.scan.own {
+            return;
+        }
+        let hash = self.scan.hash;
+        let shape = self.table.shape(hash, sql);
+        shape.plans += 1;
+        shape.plan_micros += micros;
+    }
+}
+
+/// Whether a statement begins or ends a transaction.
+fn control(sql: &[u8]) -> Option<Control> {
+    if !matches!(
+        sql.first(),
+        Some(b'b' | b'B' | b's' | b'S' | b'c' | b'C' | b'e' | b'E' | b'r' | b'R' | b'a' | b'A')
+    ) || sql.len() > 120
+        || sql.contains(&b';')
+    {
+        return None;
+    }
+    let mut words = sql.split(|byte| byte.is_ascii_whitespace()).filter(|word| !word.is_empty());
+    let is =
+        |word: Option<&[u8]>, name: &[u8]| word.is_some_and(|word| word.eq_ignore_ascii_case(name));
+    let first = words.next()?;
+    let second = words.next();
+    let begins = |name: &[u8]| first.eq_ignore_ascii_case(name);
+    let last = sql.rsplit(|byte| byte.is_ascii_whitespace()).next();
+    let chain =
+        is(last, b"chain") && !sql.to_ascii_lowercase().windows(8).any(|part| part == b"no chain");
+    if begins(b"begin") || begins(b"start") && is(second, b"transaction") {
+        return Some(Control::Begin);
+    }
+    if begins(b"commit") && !is(second, b"prepared") || begins(b"end") || begins(b"abort") {
+        return Some(Control::End { chain });
+    }
+    if begins(b"rollback") && !is(second, b"prepared") {
+        let to = sql.split(|byte| byte.is_ascii_whitespace()).any(|word| is(Some(word), b"to"));
+        return Some(if to { Control::Savepoint } else { Control::End { chain } });
+    }
+    (begins(b"savepoint") || begins(b"release")).then_some(Control::Savepoint)
+}
