@@ -14,8 +14,8 @@ use pgassay_judge::{Design, Margins};
 use pgassay_load::LoadMode;
 use pgassay_model::comparison::Verdict;
 use pgassay_model::interrupt::Interrupt;
-use pgassay_model::measurement::Measurement;
-use pgassay_model::plan::{Plan, PlannedChange};
+use pgassay_model::measurement::{self, Measurement};
+use pgassay_model::plan::{self, Plan, PlannedChange};
 use pgassay_model::run::{ChangeState, Run};
 use pgassay_model::snapshot::Snapshot;
 use pgassay_model::workload::Workload;
@@ -199,8 +199,11 @@ impl Context<'_> {
         let session = target.observe().await?;
         let snapshot = target.snapshot(&session).await?;
         let workload = self.workload(arguments.workload.as_ref(), &session, &snapshot).await?;
-        let measurement: Option<Measurement> =
-            arguments.measurement.as_deref().map(read_json).transpose()?;
+        let measurement: Option<Measurement> = arguments
+            .measurement
+            .as_deref()
+            .map(|file| read_json(file, measurement::SCHEMA))
+            .transpose()?;
         let mut plan = planning::plan(
             &target,
             &snapshot,
@@ -221,7 +224,7 @@ impl Context<'_> {
 
     async fn apply(&self, arguments: &cli::Apply) -> Result<Answer, Failure> {
         let target = self.target(&arguments.dsn)?;
-        let mut plan: Plan = read_json(&arguments.plan)?;
+        let mut plan: Plan = read_json(&arguments.plan, plan::SCHEMA)?;
         if !arguments.change.is_empty() {
             for id in &arguments.change {
                 if !plan.changes.iter().any(|change| change.id == *id) {
@@ -258,6 +261,7 @@ impl Context<'_> {
     }
 
     async fn verify(&self, arguments: &cli::Verify) -> Result<Answer, Failure> {
+        let goal = Goal::parse(&arguments.target, &arguments.gain)?;
         let target = self.target(&arguments.dsn)?;
         let run = changing::load_run(&target.state, &arguments.run)?;
         let before = run.before.clone().or_else(|| run.plan.as_ref()?.measurement.clone()).ok_or_else(|| {
@@ -304,7 +308,6 @@ impl Context<'_> {
         let after =
             measure::measure(&target, Some(&session), console.as_ref(), &workload, &options)
                 .await?;
-        let goal = Goal::parse(&arguments.target, &arguments.gain)?;
         let run = outcome::verified(&session, console.as_ref(), run, before, after, &goal).await?;
         changing::store(&target.state, &run)?;
         let yes =
@@ -315,8 +318,8 @@ impl Context<'_> {
     }
 
     fn compare(&self, arguments: &cli::Compare) -> Result<Answer, Failure> {
-        let before: Measurement = read_json(&arguments.before)?;
-        let after: Measurement = read_json(&arguments.after)?;
+        let before: Measurement = read_json(&arguments.before, measurement::SCHEMA)?;
+        let after: Measurement = read_json(&arguments.after, measurement::SCHEMA)?;
         let margins = Margins::default();
         let comparison = pgassay_judge::compare_measurements(
             &before,
@@ -459,17 +462,29 @@ pub fn to_json<T: Serialize>(document: &T) -> Result<String, Failure> {
     })
 }
 
-fn read_json<T: DeserializeOwned>(path: impl AsRef<Path>) -> Result<T, Failure> {
+/// A document of one kind; another kind, or another version of it, is refused before it is read as this one.
+fn read_json<T: DeserializeOwned>(path: impl AsRef<Path>, schema: &str) -> Result<T, Failure> {
+    #[derive(serde::Deserialize)]
+    struct Head {
+        schema: Option<String>,
+    }
     let path = path.as_ref();
     let text = std::fs::read_to_string(path).map_err(|error| {
         Failure::input(format!("cannot read {}: {error}", path.display()), "check the path")
     })?;
-    serde_json::from_str(&text).map_err(|error| {
+    let refused = |why: String| {
         Failure::input(
-            format!("{} is not a document of the expected kind: {error}", path.display()),
+            format!("{} is not a document {schema}: {why}", path.display()),
             "pass a file that pgassay wrote",
         )
-    })
+    };
+    let head: Head = serde_json::from_str(&text).map_err(|error| refused(error.to_string()))?;
+    match head.schema {
+        Some(found) if found == schema => {}
+        Some(found) => return Err(refused(format!("it is {found}"))),
+        None => return Err(refused("it names no schema".into())),
+    }
+    serde_json::from_str(&text).map_err(|error| refused(error.to_string()))
 }
 
 fn write_file(path: &Path, text: &str) -> Result<(), Failure> {

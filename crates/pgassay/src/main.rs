@@ -52,9 +52,7 @@ fn main() -> ExitCode {
         Err(error) => {
             let wanted = !error.use_stderr();
             if wants_json && !wanted {
-                let words = error.to_string();
-                let message =
-                    words.lines().next().unwrap_or_default().trim_start_matches("error: ");
+                let message = first_paragraph(&error.to_string());
                 print_line(
                     &Failure::input(message, "pgassay --help lists commands and flags").to_json(),
                 );
@@ -117,6 +115,13 @@ fn fail(failure: &Failure, json: bool) -> ExitCode {
         }
     }
     ExitCode::from(failure.exit as u8)
+}
+
+/// What clap says before its tips and its usage, in one line.
+fn first_paragraph(text: &str) -> String {
+    let lines: Vec<&str> =
+        text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+    lines.join(" ").trim_start_matches("error: ").to_owned()
 }
 
 fn print_line(text: &str) {

@@ -62,6 +62,15 @@ fn a_flag_that_does_not_exist_is_bad_usage_in_json_too() {
 }
 
 #[test]
+fn an_argument_that_is_missing_is_named_in_json_too() {
+    let state = tempfile::tempdir().unwrap();
+    let answer = pgassay(state.path(), &["measure", "--json"]);
+    assert_eq!(answer.status, 2);
+    let error = answer.json()["error"].as_str().unwrap().to_owned();
+    assert!(error.contains("--workload") && error.contains("<DSN>"), "{error}");
+}
+
+#[test]
 fn an_empty_history_is_an_empty_list() {
     let state = tempfile::tempdir().unwrap();
     let answer = pgassay(state.path(), &["history", "--json"]);
@@ -219,6 +228,7 @@ fn a_pooler_that_is_down_or_runs_on_another_file_is_named() {
         ],
     );
     assert_eq!(answer.status, 0, "{}", answer.stdout);
+    assert!(answer.stderr.contains("runs on"), "{}", answer.stderr);
     let document = answer.json();
     assert!(document["not_proposed"].to_string().contains("default_pool_size"));
     assert!(!document["changes"].to_string().contains("set_pooler"));
@@ -252,4 +262,55 @@ fn a_settings_file_gives_flags_and_unknown_keys_are_refused() {
     let answer = pgassay(state.path(), &["history", "--config", &config]);
     assert_eq!(answer.status, 2);
     assert!(answer.stderr.contains("jsn"), "{}", answer.stderr);
+}
+
+#[test]
+fn a_document_of_another_kind_or_version_is_refused_by_its_schema() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("other.json");
+    let name = file.to_str().unwrap();
+    for (schema, compared) in [("pgassay/plan/99", false), ("pgassay/run/1", true)] {
+        std::fs::write(&file, format!("{{\"schema\": \"{schema}\"}}")).unwrap();
+        let answer = match compared {
+            true => pgassay(folder.path(), &["compare", name, name, "--json"]),
+            false => {
+                pgassay(folder.path(), &["apply", name, "postgresql://me@127.0.0.1:1/db", "--json"])
+            }
+        };
+        assert_eq!(answer.status, 2, "{}", answer.stdout);
+        assert!(error_of(&answer).contains(schema), "{}", answer.stdout);
+    }
+}
+
+#[test]
+fn an_edit_under_a_relative_path_is_taken_back_from_another_folder() {
+    let shop = Shop::open(5_000);
+    let plan = plan_of(&shop, "plan.json");
+    let ini = shop.pooler.ini_path();
+    let mut document: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(&plan).unwrap()).unwrap();
+    let mut change = document["changes"][0].clone();
+    change["kind"] = "set_pooler".into();
+    change["edit"] = serde_json::json!({"file": "ini", "ini": ini,
+        "settings": [{"key": "default_pool_size", "from": "20", "to": "25"}]});
+    document["changes"] = serde_json::json!([change]);
+    std::fs::write(&plan, document.to_string()).unwrap();
+    let before = shop.everything();
+    let console = shop.pooler.console_dsn();
+    let run = |arguments: &[&str], folder: &std::path::Path, ini: &str| {
+        support::answer(
+            support::command(&shop.state())
+                .args(arguments)
+                .args(["--pgbouncer", &console, "--pgbouncer-ini", ini])
+                .current_dir(folder),
+        )
+    };
+    let name = ini.file_name().unwrap().to_str().unwrap();
+    let answer = run(&["apply", &plan, &shop.dsn()], ini.parent().unwrap(), name);
+    assert_eq!(answer.status, 0, "{}", answer.stderr);
+    assert_ne!(shop.everything(), before);
+    let answer =
+        run(&["rollback", "latest", &shop.dsn()], shop.directory.path(), ini.to_str().unwrap());
+    assert_eq!(answer.status, 0, "{}", answer.stderr);
+    assert_eq!(shop.everything(), before);
 }
