@@ -82,6 +82,16 @@ impl<'a> Changing<'a> {
         Ok(Changing { access, executor, run })
     }
 
+    /// Refuses now what [`Changing::begin`] would refuse after minutes of measuring: a server that can't be
+    /// changed, a journal that can't be written, another pgassay at work, an earlier run that was cut off.
+    pub async fn ready(target: &Target) -> Result<(), Failure> {
+        let access = Access::open(target).await?;
+        let executor = access.executor(target).await?;
+        let ready = refuse_unfinished(&access.journal, &executor);
+        executor.close().await.map_err(change_failure)?;
+        ready
+    }
+
     /// Whether progress of single changes is kept to itself, as while they are switched on and off.
     pub fn keep_silent(&self, silent: bool) {
         self.access.silent.store(silent, Ordering::Relaxed);

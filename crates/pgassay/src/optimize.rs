@@ -60,6 +60,7 @@ pub async fn optimize(
     workload: &Workload,
     request: &Request,
 ) -> Result<Run, Failure> {
+    Changing::ready(target).await?;
     let session = target.observe().await?;
     let console = target.console().await?;
     let mut bench = Bench {

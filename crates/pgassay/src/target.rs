@@ -8,7 +8,7 @@ use pgassay_model::interrupt::Interrupt;
 use pgassay_model::snapshot::Snapshot;
 use pgassay_pgbouncer::Console;
 use pgassay_postgres::{PostgresError, Session, SessionOptions};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Everything that a command was pointed at.
 pub struct Target {
@@ -47,9 +47,9 @@ impl Target {
             server,
             application,
             console: common.pgbouncer.as_deref().map(resolve_dsn).transpose()?,
-            ini: common.pgbouncer_ini.clone(),
+            ini: common.pgbouncer_ini.as_deref().map(absolute).transpose()?,
             pgbouncer_binary: common.pgbouncer_bin.clone(),
-            state: state_directory(common)?,
+            state: absolute(&state_directory(common)?)?,
             interrupt: interrupt.clone(),
             progress: progress.clone(),
         })
@@ -121,6 +121,12 @@ impl Target {
                     )
                 },
             )?;
+            if let (Some(ini), Some(problem)) = (&self.ini, &pooler.ini_problem) {
+                self.progress.say(format!(
+                    "warning: {} can't be edited: {problem}; PgBouncer stays as it is",
+                    ini.display()
+                ));
+            }
             snapshot.pooler = Some(pooler);
         }
         Ok(snapshot)
@@ -150,6 +156,16 @@ pub fn postgres_failure(error: PostgresError) -> Failure {
         _ => Exit::Unreachable,
     };
     Failure::new(exit, chain(&error), error.hint())
+}
+
+/// A path that still holds when the journal is read, or an undo is run, from another directory.
+fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+    std::path::absolute(path).map_err(|error| {
+        Failure::input(
+            format!("the path {} cannot be used: {error}", path.display()),
+            "write it in full",
+        )
+    })
 }
 
 fn state_directory(common: &Common) -> Result<PathBuf, Failure> {
