@@ -96,6 +96,12 @@ pub fn of(
     comparison: &[Comparison],
     elapsed_s: f64,
 ) -> ChangeOutcome {
+    let mut reason = judged.reason.clone();
+    if !judged.keep && matches!(change.change, Change::Analyze { .. }) {
+        reason.push_str(
+            "; the new statistics stay all the same, since ANALYZE has no undo: what is measured after it includes them",
+        );
+    }
     ChangeOutcome {
         id: change.id.clone(),
         kind: change.change.kind().to_owned(),
@@ -103,7 +109,7 @@ pub fn of(
         group: change.group.clone(),
         state: if judged.keep { ChangeState::Kept } else { ChangeState::RolledBack },
         verdict: Some(verdict),
-        reason: judged.reason.clone(),
+        reason,
         comparison: relevant(change, comparison),
         undo: change.undo.clone(),
         elapsed_s: Some(elapsed_s),
@@ -157,7 +163,8 @@ pub fn headline(
         Verdict::Regressed => "Slower",
         Verdict::Inconclusive => "Inconclusive",
     };
-    format!("{verdict}{gain}; {kept} changes kept, {rolled_back} rolled back")
+    let changes = if kept == 1 { "change" } else { "changes" };
+    format!("{verdict}{gain}; {kept} {changes} kept, {rolled_back} rolled back")
 }
 
 fn nothing_kept(before: &Measurement, changes: &[ChangeOutcome]) -> String {

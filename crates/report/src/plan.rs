@@ -90,6 +90,8 @@ pub(crate) fn findings(plan: &Plan) -> Option<Section> {
             title: finding.title.clone(),
             badge: finding
                 .share
+                // A title that says it need not be told again.
+                .filter(|_| !finding.title.contains("of the response time"))
                 .map(|share| {
                     Cell::new(format!("{} of the response time", words::share(share)), Tone::Strong)
                 })
