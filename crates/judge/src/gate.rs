@@ -49,7 +49,7 @@ pub fn aa_gate(blocks: &[Block]) -> AaGate {
         Sense::LowerIsBetter,
         &values(&first),
         &values(&second),
-        Design::BeforeAfter,
+        Design::Halves,
         0.95,
         margins.equivalence_mean,
         margins.improvement,

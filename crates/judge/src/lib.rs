@@ -5,6 +5,7 @@
 //! values and returns values: no I/O, no clock, no random source.
 
 mod change;
+mod drift;
 mod errors;
 mod gate;
 mod holm;

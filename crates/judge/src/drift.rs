@@ -1,0 +1,106 @@
+//! How much blocks that follow each other differ by themselves: what a comparison of before with after must allow.
+//!
+//! The rank-sum interval takes blocks for independent, and they are not: a neighbour on the machine slows many in
+//! a row, and the machine's speed wanders. On real A/A runs of 16 blocks against 16 on a shared 2-core machine the
+//! plain interval excluded zero in 32 to 60 % of the comparisons (growing with the time between the sides), the
+//! interval widened as below in 4 to 12 % (`docs/calibration.md`).
+
+use crate::weights::median;
+
+/// Fewest blocks on a side that tell anything of its drift.
+const FEWEST: usize = 4;
+/// Largest autocorrelation that is allowed for: beyond it a handful of blocks holds no information.
+const LARGEST_CORRELATION: f64 = 0.9;
+
+/// What an interval of logarithms is widened by.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Drift {
+    /// Factor on the distance of each end from the estimate.
+    pub factor: f64,
+    /// Added to each end outwards.
+    pub allowance: f64,
+}
+
+impl Drift {
+    /// Nothing to allow for.
+    pub(crate) const NONE: Drift = Drift { factor: 1.0, allowance: 0.0 };
+
+    /// From the logarithms of both sides' blocks, each in the order of time.
+    ///
+    /// The factor is √((1 + ρ) ÷ (1 − ρ)), by which correlation ρ of neighbours shrinks the effective number of
+    /// blocks (von Storch and Zwiers, *Statistical Analysis in Climate Research*, 1999, section 6.6.8), ρ pooled
+    /// over the sides and corrected for its bias in short series (Kendall, Biometrika 41, 1954). The allowance is
+    /// the larger of the differences between the halves of a side: what changed within one side by itself can
+    /// have changed between the sides as well.
+    pub(crate) fn of(before: &[f64], after: &[f64]) -> Drift {
+        let sides = [before, after];
+        if sides.iter().any(|side| side.len() < FEWEST) {
+            return Drift::NONE;
+        }
+        let (products, squares) = sides
+            .iter()
+            .map(|side| correlation_parts(side))
+            .fold((0.0, 0.0), |sum, part| (sum.0 + part.0, sum.1 + part.1));
+        let blocks = before.len().min(after.len()) as f64;
+        let raw = if squares > 0.0 { products / squares } else { 0.0 };
+        let correlation = (raw + (1.0 + 3.0 * raw) / blocks).clamp(0.0, LARGEST_CORRELATION);
+        let allowance = sides.iter().filter_map(|side| halves_apart(side)).fold(0.0, f64::max);
+        Drift { factor: ((1.0 + correlation) / (1.0 - correlation)).sqrt(), allowance }
+    }
+
+    /// An interval around `estimate`, widened.
+    pub(crate) fn widen(self, estimate: f64, (low, high): (f64, f64)) -> (f64, f64) {
+        (
+            estimate - (estimate - low) * self.factor - self.allowance,
+            estimate + (high - estimate) * self.factor + self.allowance,
+        )
+    }
+}
+
+/// Sum of the products of neighbours, and of the squares, both of deviations from the side's mean.
+fn correlation_parts(side: &[f64]) -> (f64, f64) {
+    let mean = side.iter().sum::<f64>() / side.len() as f64;
+    let products =
+        side.iter().zip(side.iter().skip(1)).map(|(a, b)| (a - mean) * (b - mean)).sum::<f64>();
+    (products, side.iter().map(|value| (value - mean).powi(2)).sum())
+}
+
+/// Distance of the medians of a side's halves.
+fn halves_apart(side: &[f64]) -> Option<f64> {
+    let (first, second) = side.split_at(side.len() / 2);
+    Some((median(second)? - median(first)?).abs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn alternating_blocks_widen_nothing_and_a_step_within_a_side_widens_by_itself() {
+        let quiet = [0.0, 0.1, 0.0, 0.1, 0.0, 0.1, 0.0, 0.1];
+        let drift = Drift::of(&quiet, &quiet);
+        assert_eq!(drift.factor, 1.0);
+        assert!(drift.allowance < 1e-12);
+        let step = [0.0, 0.0, 0.0, 0.0, 0.5, 0.5, 0.5, 0.5];
+        let drift = Drift::of(&quiet, &step);
+        assert!((drift.allowance - 0.5).abs() < 1e-12);
+        assert!(drift.factor > 1.5, "{drift:?}");
+    }
+
+    #[test]
+    fn too_few_blocks_tell_nothing() {
+        assert_eq!(Drift::of(&[1.0, 2.0, 3.0], &[1.0; 8]), Drift::NONE);
+    }
+
+    proptest! {
+        #[test]
+        fn widening_never_narrows(
+            before in proptest::collection::vec(-5.0f64..5.0, 0..20),
+            after in proptest::collection::vec(-5.0f64..5.0, 0..20),
+        ) {
+            let (low, high) = Drift::of(&before, &after).widen(0.1, (0.0, 0.3));
+            prop_assert!(low <= 1e-12 && high >= 0.3 - 1e-12);
+        }
+    }
+}
