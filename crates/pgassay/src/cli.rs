@@ -123,12 +123,25 @@ pub struct Demo {
 
 /// `capture`.
 #[derive(Debug, Args)]
+#[command(after_long_help = CAPTURE_HELP)]
 pub struct Capture {
-    /// The server
-    pub dsn: String,
+    /// The server; `--from log` also works without, then nothing is checked on it
+    pub dsn: Option<String>,
     /// Where statements are read from
     #[arg(long, value_enum, default_value_t = CaptureSource::Statements)]
     pub from: CaptureSource,
+    /// A log, or a directory of logs; `-` is standard input. May be given several times
+    #[arg(long, value_name = "FILE")]
+    pub log: Vec<PathBuf>,
+    /// log_line_prefix that the server had when it wrote the log [default: the server's now; '%m [%p] ' without one]
+    #[arg(long, value_name = "PREFIX", allow_hyphen_values = true)]
+    pub log_line_prefix: Option<String>,
+    /// Replace values by others of the same form
+    #[arg(long)]
+    pub mask: bool,
+    /// Only so much of the log, counted back from its end; of statements: what comes within this time from now
+    #[arg(long, value_parser = parse_duration, value_name = "D")]
+    pub window: Option<Duration>,
     /// Keep at most this many statements, by total time
     #[arg(long, default_value_t = 100)]
     pub limit: usize,
@@ -137,11 +150,31 @@ pub struct Capture {
     pub output: PathBuf,
 }
 
+/// What `capture --help` adds.
+const CAPTURE_HELP: &str = "\
+Logs: stderr with any log_line_prefix, csvlog, jsonlog (15 and later) and syslog, plain or packed by gzip or zstd, \
+told apart by their content; several files are read in order of time. Messages must be in English (lc_messages). \
+Statements come from log_min_duration_statement or from log_statement with log_duration, in their absence from \
+auto_explain; values from DETAIL lines and literals. Put %p or %c, %m and %d into log_line_prefix for sessions, times \
+and databases, %Q for joining by queryid.
+
+Memory stays below 200 MB: the 10,000 statements with the most time are kept while reading (the lightest are \
+forgotten and counted), 200 sets of values of each are sampled, the first 100,000 requests are recorded as \
+sessions; statements over 1 MB are left out.
+
+--mask: a digit becomes a digit, a letter a letter; dates, UUIDs, JSON and numbers stay valid, equal values stay \
+equal, NULL and booleans stay. Look-ups with masked values mostly find nothing, ranges select other shares: \
+measure with unmasked values where you can.";
+
 /// Where `capture` reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum CaptureSource {
     /// pg_stat_statements.
     Statements,
+    /// The server's log.
+    Log,
+    /// Both: calls from pg_stat_statements, values and sessions from the log.
+    Both,
 }
 
 /// How a workload is driven.

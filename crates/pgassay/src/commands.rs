@@ -8,7 +8,7 @@ use crate::measure::{self, Options};
 use crate::optimize::{self, Request};
 use crate::progress::Progress;
 use crate::target::Target;
-use crate::{Answer, advising, bench, demo, driving, outcome, planning};
+use crate::{Answer, advising, bench, capturing, demo, driving, outcome, planning};
 use jiff::Timestamp;
 use pgassay_judge::{Design, Margins};
 use pgassay_load::LoadMode;
@@ -39,7 +39,7 @@ pub async fn run(
     let context = Context { common: &cli.common, interrupt, progress, color };
     match &cli.command {
         Command::Demo(arguments) => context.demo(arguments).await,
-        Command::Capture(arguments) => context.capture(arguments).await,
+        Command::Capture(arguments) => capturing::capture(&context, arguments).await,
         Command::Measure(arguments) => context.measure(arguments).await,
         Command::Advise(arguments) => advising::advise(&context, arguments).await,
         Command::Plan(arguments) => context.plan(arguments).await,
@@ -63,6 +63,16 @@ pub struct Context<'a> {
 }
 
 impl Context<'_> {
+    /// Whether the answer is one JSON document.
+    pub fn json(&self) -> bool {
+        self.common.json
+    }
+
+    /// Shows what is being done.
+    pub fn step(&self, what: &str) {
+        self.progress.step(what);
+    }
+
     /// What `dsn` and the common flags point at; says first which runs were cut off.
     pub fn target(&self, dsn: &str) -> Result<Target, Failure> {
         let target = Target::resolve(dsn, self.common, self.interrupt, self.progress)?;
@@ -87,30 +97,6 @@ impl Context<'_> {
             ));
         }
         Answer { text, json: pgassay_report::json(run), yes }
-    }
-
-    async fn capture(&self, arguments: &cli::Capture) -> Result<Answer, Failure> {
-        let target = self.target(&arguments.dsn)?;
-        let session = target.observe().await?;
-        let snapshot = target.snapshot(&session).await?;
-        let workload = capture(&session, &snapshot, arguments.limit).await?;
-        pgassay_workload::write(&arguments.output, &workload)
-            .map_err(|error| Failure::input(chain(&error), "choose another --output"))?;
-        let mut text = format!(
-            "{} statements from {} written to {}; {} skipped\n",
-            workload.statements.len(),
-            workload.source,
-            arguments.output.display(),
-            workload.skipped.len()
-        );
-        for skipped in &workload.skipped {
-            text.push_str(&format!(
-                "skipped: {} ({})\n",
-                one_line(&skipped.statement),
-                skipped.reason
-            ));
-        }
-        Ok(Answer { text, json: to_json(&workload)?, yes: true })
     }
 
     async fn measure(&self, arguments: &cli::Measure) -> Result<Answer, Failure> {
@@ -423,7 +409,8 @@ impl Context<'_> {
     }
 }
 
-async fn capture(
+/// What pg_stat_statements has seen, as a workload.
+pub async fn capture(
     session: &Session,
     snapshot: &Snapshot,
     limit: usize,
@@ -442,7 +429,8 @@ async fn capture(
     })
 }
 
-fn with_skipped(mut text: String, workload: &Workload) -> String {
+/// The text with a line for everything that was skipped.
+pub fn with_skipped(mut text: String, workload: &Workload) -> String {
     for skipped in &workload.skipped {
         text.push_str(&format!("skipped: {} ({})\n", one_line(&skipped.statement), skipped.reason));
     }

@@ -4,6 +4,7 @@
 
 mod advising;
 mod bench;
+mod capturing;
 mod changing;
 mod cli;
 mod commands;

@@ -1,0 +1,215 @@
+//! `capture`: a workload from pg_stat_statements, from logs, or from both.
+
+use crate::Answer;
+use crate::cli::{self, CaptureSource};
+use crate::commands::{self, Context, to_json, with_skipped};
+use crate::failure::{Exit, Failure, chain};
+use crate::target::Target;
+use pgassay_model::snapshot::{Snapshot, StatementStatistics};
+use pgassay_model::workload::Workload;
+use pgassay_postgres::Session;
+use pgassay_workload::{LogCapture, LogError, LogOptions};
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+/// Seed of samples and masks, as of every other random choice.
+const SEED: u64 = 42;
+
+/// Writes a workload.
+pub async fn capture(context: &Context<'_>, arguments: &cli::Capture) -> Result<Answer, Failure> {
+    let (workload, notes) = match (&arguments.dsn, arguments.from) {
+        (Some(dsn), CaptureSource::Statements) => {
+            let target = context.target(dsn)?;
+            let session = target.observe().await?;
+            let snapshot = match arguments.window {
+                None => target.snapshot(&session).await?,
+                Some(window) => within(context, &target, &session, window).await?,
+            };
+            let workload = commands::capture(&session, &snapshot, arguments.limit).await?;
+            (workload, Vec::new())
+        }
+        (Some(dsn), from) => {
+            let target = context.target(dsn)?;
+            let session = target.observe().await?;
+            let snapshot = target.snapshot(&session).await?;
+            on_server(context, arguments, from, &target, &session, &snapshot).await?
+        }
+        (None, CaptureSource::Log) => {
+            let capture = read(context, options(context, arguments, None)?, arguments).await?;
+            (capture.workload, capture.notes)
+        }
+        (None, CaptureSource::Statements | CaptureSource::Both) => {
+            return Err(Failure::input(
+                "no server is given",
+                "pass its DSN; only `--from log` works without one",
+            ));
+        }
+    };
+    if workload.statements.is_empty() && arguments.from != CaptureSource::Statements {
+        let reasons: Vec<&str> =
+            workload.skipped.iter().map(|skipped| skipped.reason.as_str()).collect();
+        return Err(Failure::input(
+            format!("no statement can be used: {}", reasons.join("; ")),
+            "capture while the application runs, from the database it uses",
+        ));
+    }
+    pgassay_workload::write(&arguments.output, &workload)
+        .map_err(|error| Failure::input(chain(&error), "choose another --output"))?;
+    let requests: usize = workload.sessions.iter().map(|session| session.requests.len()).sum();
+    let mut text = format!(
+        "{} statements from {} written to {}; {} skipped\n",
+        workload.statements.len(),
+        workload.source,
+        arguments.output.display(),
+        workload.skipped.len()
+    );
+    if requests > 0 {
+        text.push_str(&format!(
+            "recorded: {requests} requests of {} sessions\n",
+            workload.sessions.len()
+        ));
+    }
+    for note in &notes {
+        text.push_str(&format!("note: {note}\n"));
+    }
+    // Recorded sessions are long: they are put into words only where that is asked for.
+    let json = if context.json() { to_json(&workload)? } else { String::new() };
+    Ok(Answer { text: with_skipped(text, &workload), json, yes: true })
+}
+
+/// A log's workload, checked and filled on the server, with `both` joined with pg_stat_statements.
+async fn on_server(
+    context: &Context<'_>,
+    arguments: &cli::Capture,
+    from: CaptureSource,
+    target: &Target,
+    session: &Session,
+    snapshot: &Snapshot,
+) -> Result<(Workload, Vec<String>), Failure> {
+    let seen = match from {
+        CaptureSource::Both => Some(commands::capture(session, snapshot, arguments.limit).await?),
+        _ => None,
+    };
+    let mut options = options(context, arguments, Some(snapshot))?;
+    options.database = Some(target.server.database.clone());
+    let mut capture = read(context, options, arguments).await?;
+    if let (Some(seen), Some(statistics)) = (seen, &snapshot.statements) {
+        capture = pgassay_workload::join_statistics(capture, statistics, seen, arguments.limit);
+    }
+    let LogCapture { mut workload, mut notes, .. } = capture;
+    let least = snapshot.parameter("log_min_duration_statement").and_then(|least| least.number());
+    if let Some(least) = least.filter(|least| *least > 0.0) {
+        notes.push(format!(
+            "log_min_duration_statement is {least} ms now: statements that took less are not in such a log"
+        ));
+    }
+    pgassay_workload::fill_parameters(&mut workload, session, snapshot, SEED).await.map_err(
+        |error| {
+            Failure::new(
+                Exit::Missing,
+                chain(&error),
+                "capture without a DSN, and look at the workload",
+            )
+        },
+    )?;
+    Ok((workload, notes))
+}
+
+/// How the logs are read; what the server says holds where no flag says otherwise.
+fn options(
+    context: &Context<'_>,
+    arguments: &cli::Capture,
+    snapshot: Option<&Snapshot>,
+) -> Result<LogOptions, Failure> {
+    if arguments.log.is_empty() {
+        let hint =
+            "pass the server's log with --log FILE, once for each, or --log - for standard input";
+        return Err(Failure::input("no log is given", hint));
+    }
+    let current = |name: &str| {
+        snapshot.and_then(|snapshot| snapshot.parameter(name)).map(|parameter| &parameter.setting)
+    };
+    let prefix = arguments.log_line_prefix.as_ref().or(current("log_line_prefix"));
+    let defaults = LogOptions::default();
+    Ok(LogOptions {
+        log_line_prefix: prefix.cloned().unwrap_or(defaults.log_line_prefix),
+        database: None,
+        parameters_whole: current("log_parameter_max_length").is_some_and(|most| most == "-1"),
+        window: arguments.window,
+        mask: arguments.mask,
+        limit: arguments.limit,
+        seed: SEED,
+        interrupt: context.interrupt.clone(),
+    })
+}
+
+async fn read(
+    context: &Context<'_>,
+    options: LogOptions,
+    arguments: &cli::Capture,
+) -> Result<LogCapture, Failure> {
+    context.step("reading logs");
+    let logs = arguments.log.clone();
+    let read = tokio::task::spawn_blocking(move || pgassay_workload::capture_logs(&logs, &options));
+    match read.await {
+        Ok(Ok(capture)) => Ok(capture),
+        Ok(Err(LogError::Interrupted)) => {
+            Err(Failure::new(Exit::Interrupted, LogError::Interrupted.to_string(), "start again"))
+        }
+        Ok(Err(error)) => Err(Failure::input(
+            chain(&error),
+            "`pgassay capture --help` says which logs are read, and how",
+        )),
+        Err(error) => Err(Failure::input(format!("reading logs ended: {error}"), "report this")),
+    }
+}
+
+/// What pg_stat_statements counts within a time that begins now.
+async fn within(
+    context: &Context<'_>,
+    target: &Target,
+    session: &Session,
+    window: Duration,
+) -> Result<Snapshot, Failure> {
+    let before = target.snapshot(session).await?;
+    context.step("waiting for the window");
+    let end = Instant::now() + window;
+    while Instant::now() < end {
+        if context.interrupt.requested() {
+            return Err(Failure::new(
+                Exit::Interrupted,
+                "interrupted; nothing was written",
+                "start again",
+            ));
+        }
+        let left = end.saturating_duration_since(Instant::now());
+        tokio::time::sleep(left.min(Duration::from_millis(100))).await;
+    }
+    let mut after = target.snapshot(session).await?;
+    if let (Some(before), Some(after)) = (&before.statements, &mut after.statements) {
+        subtract(before, after);
+    }
+    Ok(after)
+}
+
+/// Takes what was there before from calls and times; after a reset in between all is new.
+fn subtract(before: &[StatementStatistics], after: &mut Vec<StatementStatistics>) {
+    let mut known: HashMap<(i64, String), (u64, f64)> = HashMap::new();
+    for entry in before {
+        let sum = known.entry((entry.queryid, entry.query.clone())).or_default();
+        sum.0 += entry.calls;
+        sum.1 += entry.total_exec_ms;
+    }
+    for entry in after.iter_mut() {
+        // Entries of several roles share a queryid: each takes what there is.
+        if let Some(old) = known.get_mut(&(entry.queryid, entry.query.clone())) {
+            let calls = old.0.min(entry.calls);
+            let ms = old.1.min(entry.total_exec_ms);
+            entry.calls -= calls;
+            entry.total_exec_ms -= ms;
+            old.0 -= calls;
+            old.1 -= ms;
+        }
+    }
+    after.retain(|entry| entry.calls > 0);
+}
