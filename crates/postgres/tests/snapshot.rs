@@ -138,7 +138,17 @@ async fn statistics_activity_parameters_and_host_are_those_of_the_server() {
             "VACUUM ANALYZE t",
         ],
     );
-    let snapshot = snapshot(&session(&server.dsn(&database)).await).await.unwrap();
+    let reader = session(&server.dsn(&database)).await;
+    // Before 15, activity reaches the statistics through a process of its own, some time later.
+    let analyzed =
+        "SELECT 1 FROM pg_stat_user_tables WHERE relname = 't' AND last_analyze IS NOT NULL";
+    for _ in 0..200 {
+        if !server.query(&database, analyzed).unwrap().is_empty() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let snapshot = snapshot(&reader).await.unwrap();
     let relation = snapshot.relation(&name("public", "t")).unwrap();
     assert_eq!(relation.rows, Some(1000.0));
     assert_eq!(relation.size.0, relation.pages * 8192);

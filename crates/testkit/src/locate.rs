@@ -13,13 +13,20 @@ pub struct Installation {
     pub major: u32,
 }
 
+/// Names the directory of the server's programs where no argument does; the tests of one version after another
+/// set it.
+pub const POSTGRES_BIN_VARIABLE: &str = "PGASSAY_POSTGRES_BIN";
+
 const PROGRAMS: [&str; 3] = ["initdb", "postgres", "pg_ctl"];
 const INSTALL_POSTGRES: &str = "install one (Debian/Ubuntu: apt install postgresql; Fedora: dnf install postgresql-server; macOS: brew install postgresql), or name its directory with --postgres-bin";
 const INSTALL_PGBOUNCER: &str = "install it (Debian/Ubuntu: apt install pgbouncer; Fedora: dnf install pgbouncer; macOS: brew install pgbouncer)";
 
-/// Finds a PostgreSQL server: in `bin` when given and nowhere else; else in `PATH`, where `pg_config`
-/// points, and in the usual places of Debian, Fedora and Homebrew, the newest major version first.
+/// Finds a PostgreSQL server: in `bin`, or what [`POSTGRES_BIN_VARIABLE`] names, when given and nowhere else;
+/// else in `PATH`, where `pg_config` points, and in the usual places of Debian, Fedora and Homebrew, the newest
+/// major version first.
 pub fn find_postgres(bin: Option<&Path>) -> Result<Installation, TestkitError> {
+    let named = std::env::var_os(POSTGRES_BIN_VARIABLE).map(PathBuf::from);
+    let bin = bin.or(named.as_deref());
     let candidates: Vec<PathBuf> = match bin {
         Some(directory) => vec![directory.to_path_buf()],
         None => {
