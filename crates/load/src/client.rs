@@ -7,6 +7,7 @@ use crate::connection::{
 use crate::gate::Gate;
 use crate::prepared;
 use crate::redact::redact;
+use crate::replay::Replay;
 use crate::reporter::{Event, Reporter, Subject, Times};
 use crate::requests::{Choice, Requests, Script};
 use crate::scripted::{self, Runner};
@@ -30,8 +31,10 @@ pub(crate) const PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct Shared {
     pub(crate) dialer: Dialer,
     pub(crate) requests: Requests,
-    /// The schedule; None in a closed loop.
+    /// The schedule of an open loop.
     pub(crate) arrivals: Option<Arrivals>,
+    /// Recorded sessions, where these are replayed.
+    pub(crate) replay: Option<Replay>,
     pub(crate) connect: Connect,
     pub(crate) warmup: Duration,
     pub(crate) duration: Duration,

@@ -9,6 +9,7 @@ use crate::ledger::ClientParts;
 use crate::notes::{self, Facts};
 use crate::prepared;
 use crate::processes;
+use crate::replay::{self, LEAD, Replay, recorded_duration};
 use crate::reporter::{Event, Sums};
 use crate::requests::Requests;
 #[cfg(target_os = "linux")]
@@ -61,11 +62,22 @@ pub fn drive(
     progress: &(dyn Fn(f64) + Sync),
 ) -> Result<Driven, LoadError> {
     check(options)?;
-    let scripted = !workload.scripts.is_empty();
+    let replayed = options.mode.speed().map(|speed| LoadOptions {
+        // The time in which the first connections are opened.
+        warmup: LEAD,
+        duration: options.duration.min(recorded_duration(workload, speed)),
+        ..options.clone()
+    });
+    let options = replayed.as_ref().unwrap_or(options);
+    let scripted = !workload.scripts.is_empty() && replayed.is_none();
     let requests = if scripted {
         Requests::of_scripts(workload, options.protocol, options.writes)?
     } else {
         Requests::new(workload, options.protocol, options.writes)?
+    };
+    let replay = match options.mode.speed() {
+        Some(speed) => Some(Replay::new(workload, &requests, speed, options.duration)?),
+        None => None,
     };
     let poll = options.statement_timeout.unwrap_or(POLL).clamp(Duration::from_millis(1), POLL);
     let dialer = Dialer::new(&options.target, poll)?;
@@ -75,6 +87,7 @@ pub fn drive(
     let scale = if scripted { scale(&dialer, &requests) } else { 1 };
     let shared = Arc::new(Shared {
         dialer,
+        replay,
         scale,
         requests,
         arrivals: options
@@ -109,6 +122,16 @@ fn check(options: &LoadOptions) -> Result<(), LoadError> {
     }
     if options.duration.is_zero() || options.block.is_zero() {
         return Err(LoadError::Options("duration and block must be longer than 0"));
+    }
+    if let Some(speed) = options.mode.speed() {
+        if !(speed.is_finite() && speed > 0.0) {
+            return Err(LoadError::Options("the speed of a replay must be above 0"));
+        }
+        if options.connect == Connect::PerRequest {
+            return Err(LoadError::Options(
+                "recorded sessions have a connection each, and can't have one per request",
+            ));
+        }
     }
     if options.protocol == Protocol::Prepared && options.connect == Connect::PerRequest {
         return Err(LoadError::Options(
@@ -321,6 +344,9 @@ impl<'a> Driver<'a> {
             .arrivals
             .as_ref()
             .map_or(0, |arrivals| arrivals.drain(&self.shared.requests));
+        let unsent = self.shared.replay.as_ref().map_or(unsent, |replay| {
+            replay.requests().saturating_sub(self.tally.requests() + self.sums.skipped)
+        });
         let names = self.shared.requests.names();
         let scripts: Vec<Named> =
             self.shared.requests.scripts().iter().map(|script| script.name.clone()).collect();
@@ -337,6 +363,7 @@ impl<'a> Driver<'a> {
             unopened: &self.unopened,
             parts: &client_parts,
             sums: &self.sums,
+            sessions_at_once: self.shared.replay.as_ref().map(|replay| replay.most_at_once),
             unsent,
             silent: self.threads - self.finished,
             cpu_known: cpu.is_some(),
@@ -355,7 +382,7 @@ impl<'a> Driver<'a> {
                 rate: self.options.mode.rate(),
                 connect: self.options.connect,
                 protocol: self.options.protocol,
-                speed: None,
+                speed: self.options.mode.speed(),
             },
             latency_ms,
             ledger_ms: Ledger { total: latency_ms.mean, ..Ledger::default() },
@@ -429,7 +456,10 @@ fn spawn(
     for number in 0..clients {
         let (shared, sender) = (Arc::clone(shared), sender.clone());
         thread(format!("client {number}"))
-            .spawn(move || client::run(number, &shared, sender))
+            .spawn(move || match &shared.replay {
+                Some(replay) => replay::run(replay, &shared, sender),
+                None => client::run(number, &shared, sender),
+            })
             .map_err(failed)?;
     }
     Ok(clients)
@@ -443,7 +473,7 @@ fn client_parts(options: &LoadOptions, sums: &Sums, answered: u64, mean: f64) ->
         connect_ms: connect,
         tls_ms: tls,
         auth_ms: auth,
-        wait_ms: matches!(options.mode, LoadMode::Open { .. }).then_some(wait),
+        wait_ms: (!matches!(options.mode, LoadMode::Closed { .. })).then_some(wait),
         lag_ms: lag,
         request_ms: (mean - connect - tls - auth - wait - lag).max(0.0),
     }

@@ -34,6 +34,21 @@ pub enum LoadError {
     /// The workload holds nothing that can be driven.
     #[error("the workload has no statements")]
     EmptyWorkload,
+    /// There is nothing to replay.
+    #[error("the workload has no recorded sessions, or none in the time asked for")]
+    NoSessions,
+    /// A recorded request names what the workload does not hold.
+    #[error(
+        "session {session} asks for statement {statement} with set {set} of its values, which the workload does not hold"
+    )]
+    Session {
+        /// Its id.
+        session: String,
+        /// Place of the statement.
+        statement: usize,
+        /// Place of the set of values.
+        set: usize,
+    },
     /// A statement can't be sent as it is.
     #[error("statement {statement} cannot be driven: {reason}")]
     Statement {
@@ -106,6 +121,10 @@ impl LoadError {
             LoadError::EmptyWorkload => {
                 "capture a workload (pgassay capture) or name a directory with .sql files".into()
             }
+            LoadError::NoSessions => {
+                "capture from a log, which knows sessions and times; or give --rate or --clients".into()
+            }
+            LoadError::Session { .. } => "capture the workload again".into(),
             LoadError::Statement { .. } => {
                 "give it parameter values (-- params: [...]), or take it out of the workload".into()
             }

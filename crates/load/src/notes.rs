@@ -27,6 +27,8 @@ pub(crate) struct Facts<'a> {
     /// Clients that did not report back.
     pub(crate) silent: u32,
     pub(crate) sums: &'a Sums,
+    /// Most recorded sessions at the same time; None where none are replayed.
+    pub(crate) sessions_at_once: Option<usize>,
     pub(crate) cpu_known: bool,
     /// The load generator's own CPU, milliseconds per request.
     pub(crate) own_cpu: Option<f64>,
@@ -39,6 +41,8 @@ pub(crate) fn write(facts: &Facts<'_>) -> Vec<String> {
         behind(facts),
         unopened(facts),
         silent(facts),
+        bounded(facts),
+        aborted(facts),
         lag(facts),
         opening_cost(facts),
         timeout(facts),
@@ -73,7 +77,14 @@ fn failures(facts: &Facts<'_>) -> Option<String> {
 }
 
 fn behind(facts: &Facts<'_>) -> Option<String> {
-    let rate = facts.options.mode.rate()?;
+    let rate = match (facts.options.mode.rate(), facts.sessions_at_once) {
+        (Some(rate), _) => rate,
+        (None, Some(_)) => {
+            let intended = facts.tally.requests() + facts.unsent;
+            intended as f64 / facts.options.duration.as_secs_f64()
+        }
+        (None, None) => return None,
+    };
     let missed = facts.sums.late + facts.unsent;
     let intended = facts.tally.requests() + facts.unsent;
     let clients = u64::from(facts.options.mode.clients());
@@ -110,13 +121,36 @@ fn silent(facts: &Facts<'_>) -> Option<String> {
     })
 }
 
-fn lag(facts: &Facts<'_>) -> Option<String> {
-    let mean = facts.tally.latency().mean;
-    (facts.parts.lag_ms > LAG * mean && mean > 0.0).then(|| {
+fn bounded(facts: &Facts<'_>) -> Option<String> {
+    let at_once = facts.sessions_at_once?;
+    let clients = facts.options.mode.clients();
+    (at_once > clients as usize).then(|| {
         format!(
-            "the load generator sent requests {:.3} ms late on average (timer and scheduler of its host), \
-             which is within the latency and the ledger's network part",
-            facts.parts.lag_ms
+            "up to {at_once} recorded sessions overlap at this speed and {clients} were replayed at once (--clients): \
+             others began late, which is within their latency"
+        )
+    })
+}
+
+fn aborted(facts: &Facts<'_>) -> Option<String> {
+    (facts.sums.skipped > 0).then(|| {
+        format!(
+            "{} requests of recorded transactions were not sent, since a request before had failed and the \
+             transaction was rolled back",
+            facts.sums.skipped
+        )
+    })
+}
+
+fn lag(facts: &Facts<'_>) -> Option<String> {
+    let lag = facts.tally.lag()?;
+    let mean = facts.tally.latency().mean;
+    // With recorded times the reader has to know how exactly these were kept.
+    (facts.sessions_at_once.is_some() || facts.parts.lag_ms > LAG * mean && mean > 0.0).then(|| {
+        format!(
+            "the load generator sent requests {:.3} ms late on average (p50 {:.3}, p95 {:.3}, p99 {:.3}, most {:.3}; \
+             timer and scheduler of its host), which is within the latency and the ledger's network part",
+            facts.parts.lag_ms, lag.p50, lag.p95, lag.p99, lag.max
         )
     })
 }
@@ -208,7 +242,12 @@ fn protocol(facts: &Facts<'_>) -> String {
              (plan_cache_mode)"
         }
     });
-    if !facts.options.warmup.is_zero() {
+    if facts.sessions_at_once.is_some() {
+        note.push_str(
+            "; each recorded session had a connection of its own; BEGIN was sent with a transaction's first request and \
+             COMMIT with its last, also where the recorded one was rolled back in the end",
+        );
+    } else if !facts.options.warmup.is_zero() {
         note.push_str(&format!(
             "; {:.1} s of warm-up are not counted",
             facts.options.warmup.as_secs_f64()

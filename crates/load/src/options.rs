@@ -21,21 +21,39 @@ pub enum LoadMode {
         /// The most requests in flight.
         clients: u32,
     },
+    /// The workload's recorded sessions, each on a connection of its own, their requests at their recorded
+    /// times, to which their latency counts; nothing is warmed up.
+    Replay {
+        /// How many times as fast as recorded.
+        speed: f64,
+        /// The most sessions at once.
+        clients: u32,
+    },
 }
 
 impl LoadMode {
     /// Clients, which is to say threads and, with reused connections, connections.
     pub(crate) fn clients(&self) -> u32 {
         match self {
-            LoadMode::Closed { clients } | LoadMode::Open { clients, .. } => *clients,
+            LoadMode::Closed { clients }
+            | LoadMode::Open { clients, .. }
+            | LoadMode::Replay { clients, .. } => *clients,
         }
     }
 
     /// Intended requests per second; None in a closed loop.
     pub(crate) fn rate(&self) -> Option<f64> {
         match self {
-            LoadMode::Closed { .. } => None,
+            LoadMode::Closed { .. } | LoadMode::Replay { .. } => None,
             LoadMode::Open { rate, .. } => Some(*rate),
+        }
+    }
+
+    /// How many times as fast as recorded; None where nothing recorded is replayed.
+    pub(crate) fn speed(&self) -> Option<f64> {
+        match self {
+            LoadMode::Replay { speed, .. } => Some(*speed),
+            LoadMode::Closed { .. } | LoadMode::Open { .. } => None,
         }
     }
 }
