@@ -331,9 +331,10 @@ impl Reader<'_> {
     }
 
     fn aim(&mut self, jump: Option<usize>, target: usize) {
-        match jump.and_then(|jump| self.program.steps.get_mut(jump)) {
-            Some(Step::JumpUnless { to, .. } | Step::Jump { to }) => *to = target,
-            _ => {}
+        if let Some(Step::JumpUnless { to, .. } | Step::Jump { to }) =
+            jump.and_then(|jump| self.program.steps.get_mut(jump))
+        {
+            *to = target;
         }
     }
 

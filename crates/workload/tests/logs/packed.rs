@@ -1,0 +1,80 @@
+//! Packed logs, rotated sets, windows.
+
+use pgassay_workload::{LogOptions, capture_logs};
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+fn lines(minute: u32, table: &str) -> String {
+    (0..100)
+        .map(|second| {
+            format!(
+                "2026-01-31 12:{:02}:{:02}.000 UTC [7] LOG:  duration: 1.000 ms  statement: SELECT * FROM {table} WHERE id = {second}\n",
+                minute + second / 60,
+                second % 60
+            )
+        })
+        .collect()
+}
+
+fn gzip(text: &str) -> Vec<u8> {
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(text.as_bytes()).unwrap();
+    packed.finish().unwrap()
+}
+
+fn zstd(text: &str) -> Vec<u8> {
+    ruzstd::encoding::compress_to_vec(text.as_bytes(), ruzstd::encoding::CompressionLevel::Fastest)
+}
+
+#[test]
+fn packed_and_plain_files_of_a_rotated_set_are_read_in_order_of_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut two_frames = zstd(&lines(2, "b"));
+    two_frames.extend(zstd(&lines(4, "b")));
+    let mut two_members = gzip(&lines(6, "c"));
+    two_members.extend(gzip(&lines(8, "c")));
+    for (name, content) in [
+        ("log.2.zst", two_frames),
+        ("log.1.gz", two_members),
+        ("log", lines(10, "d").into_bytes()),
+        ("log.3", lines(0, "a").into_bytes()),
+    ] {
+        fs::write(directory.path().join(name), content).unwrap();
+    }
+    let capture = capture_logs(&[directory.path().into()], &LogOptions::default()).unwrap();
+    let weights: Vec<f64> =
+        capture.workload.statements.iter().map(|statement| statement.weight).collect();
+    let mut sorted = weights.clone();
+    sorted.sort_by(f64::total_cmp);
+    assert_eq!(sorted, [100.0, 100.0, 200.0, 200.0]);
+    let requests = &capture.workload.sessions[0].requests;
+    assert_eq!(requests.len(), 600);
+    assert!(requests.is_sorted_by_key(|request| request.at_us));
+    assert_eq!(requests[0].at_us, 0);
+}
+
+#[test]
+fn a_window_counts_back_from_the_last_entry() {
+    let directory = tempfile::tempdir().unwrap();
+    for (name, content) in [("a", lines(0, "a").into_bytes()), ("b.gz", gzip(&lines(10, "b")))] {
+        fs::write(directory.path().join(name), content).unwrap();
+    }
+    let options = LogOptions { window: Some(Duration::from_secs(49)), ..LogOptions::default() };
+    let capture = capture_logs(&[directory.path().into()], &options).unwrap();
+    assert_eq!(capture.workload.statements.len(), 1);
+    assert_eq!(capture.workload.statements[0].weight, 50.0);
+}
+
+#[test]
+fn a_truncated_archive_gives_what_is_whole_and_says_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut packed = gzip(&lines(0, "a").repeat(50));
+    packed.truncate(packed.len() / 2);
+    let path: PathBuf = directory.path().join("log.gz");
+    fs::write(&path, packed).unwrap();
+    let capture = capture_logs(&[path], &LogOptions::default()).unwrap();
+    assert!(capture.workload.statements[0].weight >= 1.0);
+    assert!(capture.workload.skipped.iter().any(|skipped| skipped.reason.contains("ends early")));
+}
