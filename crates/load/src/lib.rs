@@ -34,4 +34,4 @@ pub use error::LoadError;
 pub use ledger::{ClientParts, ServerParts};
 pub use options::{LoadMode, LoadOptions, Writes};
 pub use pgassay_model::measurement::Protocol;
-pub use replay::recorded_duration;
+pub use replay::{recorded_duration, sessions_at_once};

@@ -222,7 +222,8 @@ fn conflicts(facts: &Facts<'_>) -> Option<String> {
 fn writes(facts: &Facts<'_>) -> Option<String> {
     (facts.options.writes == Writes::Rollback).then(|| {
         "what the workload writes was rolled back: what a commit costs (WAL flush, synchronous replication) is \
-         missing, BEGIN and ROLLBACK are within the latency, and rows stay locked a little longer"
+         missing, BEGIN and ROLLBACK are within the latency, rows stay locked a little longer, and the dead rows are \
+         left to autovacuum"
             .into()
     })
 }

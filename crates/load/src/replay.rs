@@ -68,7 +68,7 @@ impl Replay {
             return Err(LoadError::NoSessions);
         }
         sessions.sort_by_key(|session| session.first().map(|due| due.at));
-        let most_at_once = most_at_once(workload, speed);
+        let most_at_once = sessions_at_once(workload, speed);
         Ok(Replay { sessions, next: AtomicUsize::new(0), most_at_once })
     }
 
@@ -124,7 +124,8 @@ fn dues(
     Ok(dues)
 }
 
-fn most_at_once(workload: &Workload, speed: f64) -> usize {
+/// How many of a workload's recorded sessions overlap at most, at a multiple of their own speed.
+pub fn sessions_at_once(workload: &Workload, speed: f64) -> usize {
     let mut borders: Vec<(Duration, i64)> = Vec::new();
     for session in &workload.sessions {
         if let (Some(first), Some(last)) = (session.requests.first(), session.requests.last()) {

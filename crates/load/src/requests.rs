@@ -47,6 +47,17 @@ pub(crate) struct Script {
     pub(crate) first: usize,
 }
 
+/// A statement of a script with its values of now.
+#[derive(Debug)]
+pub(crate) struct Asked<'a> {
+    /// Its number among all statements.
+    pub(crate) statement: usize,
+    pub(crate) query: &'a Query,
+    pub(crate) values: Vec<Value>,
+    /// Whether the answer's row is wanted.
+    pub(crate) wanted: bool,
+}
+
 impl Requests {
     /// Encodes a workload's statements, refusing those that could only fail.
     pub(crate) fn new(
@@ -160,25 +171,22 @@ impl Requests {
         }
     }
 
-    /// Writes the messages of a statement with values of now over what is in `outbox`.
+    /// Writes the messages of a script's statement over what is in `outbox`. `known`: it is prepared.
     pub(crate) fn write_query(
         &self,
-        statement: usize,
-        query: &Query,
-        values: &[Value],
-        describe: bool,
+        asked: &Asked<'_>,
         frame: Frame,
         known: bool,
         outbox: &mut BytesMut,
     ) -> Result<(), String> {
         outbox.clear();
         if self.protocol == Protocol::Simple {
-            encode::query(&query.with_literals(values), frame, outbox);
+            encode::query(&asked.query.with_literals(&asked.values), frame, outbox);
             return Ok(());
         }
-        let values: Vec<Option<String>> = values.iter().map(Value::text).collect();
-        match self.statements.get(statement) {
-            Some(own) => own.statement.write_values(&values, describe, frame, known, outbox),
+        let values: Vec<Option<String>> = asked.values.iter().map(Value::text).collect();
+        match self.statements.get(asked.statement) {
+            Some(own) => own.statement.write_values(&values, asked.wanted, frame, known, outbox),
             None => Ok(()),
         }
     }

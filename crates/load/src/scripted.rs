@@ -6,12 +6,12 @@ use crate::encode::{End, Frame, query};
 use crate::options::Writes;
 use crate::redact::redact;
 use crate::reporter::{Reporter, Subject, Times};
-use crate::requests::Script;
+use crate::requests::{Asked, Script};
 use bytes::BytesMut;
 use pgassay_model::measurement::Protocol;
 use pgassay_workload::pgbench::{Effect, Keep, Program, Query, Step, Value, Variables};
 use rand::rngs::Xoshiro256PlusPlus;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Why a run of a script ended before its end.
 #[derive(Debug)]
@@ -92,17 +92,14 @@ impl Runner<'_, '_> {
                 }
                 Step::Query { query, keep } => {
                     let Some(own) = script.program.queries.get(*query) else { continue };
-                    let statement = script.first + query;
-                    let values = values(own, variables)
-                        .ok_or_else(|| Failure::Script("a variable has no value yet".into()))?;
-                    let row = self.send(
-                        statement,
-                        own,
-                        &values,
-                        keep.is_some(),
-                        connection,
-                        in_transaction,
-                    )?;
+                    let asked = Asked {
+                        statement: script.first + query,
+                        query: own,
+                        values: values(own, variables)
+                            .ok_or_else(|| Failure::Script("a variable has no value yet".into()))?,
+                        wanted: keep.is_some(),
+                    };
+                    let row = self.send(&asked, connection, in_transaction)?;
                     if let (Some(keep), Some(row)) = (keep, row) {
                         store(keep, row, &script.program, variables).map_err(Failure::Script)?;
                     }
@@ -115,30 +112,26 @@ impl Runner<'_, '_> {
     /// Sends a statement, counts it, and returns its last row where that is wanted.
     fn send(
         &mut self,
-        statement: usize,
-        own: &Query,
-        values: &[Value],
-        wanted: bool,
+        asked: &Asked<'_>,
         connection: &mut Connection,
         in_transaction: &mut bool,
     ) -> Result<Option<LastRow>, Failure> {
+        let effect = asked.query.effect;
         let requests = &self.shared.requests;
-        if self.rolls_back() && own.effect == Effect::Commits {
+        if self.rolls_back() && effect == Effect::Commits {
             self.outbox.clear();
             query(End::Rollback.sql(), Frame::default(), self.outbox);
         } else {
-            let wrap = self.rolls_back() && own.effect == Effect::Writes && !*in_transaction;
+            let wrap = self.rolls_back() && effect == Effect::Writes && !*in_transaction;
             let frame = if wrap {
                 Frame { begin: true, end: Some(End::Rollback) }
             } else {
                 Frame::default()
             };
-            let known = connection.knows(statement);
-            requests
-                .write_query(statement, own, values, wanted, frame, known, self.outbox)
-                .map_err(Failure::Script)?;
+            let known = connection.knows(asked.statement);
+            requests.write_query(asked, frame, known, self.outbox).map_err(Failure::Script)?;
         }
-        let mut reading = if wanted { Reading::with_row() } else { Reading::default() };
+        let mut reading = if asked.wanted { Reading::with_row() } else { Reading::default() };
         let patience = Patience::new(&self.shared.abandon, self.shared.statement_timeout);
         let begun = self.origin.elapsed();
         let answer = connection.ask(self.outbox, &mut reading, patience);
@@ -150,16 +143,16 @@ impl Runner<'_, '_> {
             }
             Err(error) => {
                 self.shared.give_up(connection, &error);
-                self.count(statement, begun, latency, Some(&error), values);
+                self.count(asked, begun, latency, Some(&error));
                 return Err(Failure::Connection);
             }
         };
-        self.count(statement, begun, latency, error.as_ref(), values);
+        self.count(asked, begun, latency, error.as_ref());
         match error {
             Some(_) => Err(Failure::Statement),
             None => {
                 if requests.protocol() == Protocol::Prepared {
-                    connection.learn(statement);
+                    connection.learn(asked.statement);
                 }
                 Ok(reading.rows)
             }
@@ -168,18 +161,17 @@ impl Runner<'_, '_> {
 
     fn count(
         &mut self,
-        statement: usize,
-        begun: std::time::Duration,
-        latency: std::time::Duration,
+        asked: &Asked<'_>,
+        begun: Duration,
+        latency: Duration,
         error: Option<&ConnectionError>,
-        values: &[Value],
     ) {
-        let subject = Subject::Part(u32::try_from(statement).unwrap_or(u32::MAX));
+        let subject = Subject::Part(u32::try_from(asked.statement).unwrap_or(u32::MAX));
         let failed = error.is_some();
         self.reporter.sample(subject, Times::at(begun), latency, failed, Default::default());
         if let Some(error) = error {
-            self.reporter.explain(statement, error, |sqlstate, message| {
-                let texts: Vec<String> = values.iter().filter_map(Value::text).collect();
+            self.reporter.explain(asked.statement, error, |sqlstate, message| {
+                let texts: Vec<String> = asked.values.iter().filter_map(Value::text).collect();
                 redact(sqlstate, message, texts.iter().map(String::as_str))
             });
         }

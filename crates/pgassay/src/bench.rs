@@ -110,7 +110,9 @@ impl Bench<'_> {
     pub async fn capacity(&self) -> Result<Measurement, Failure> {
         let clients = match self.options.mode {
             LoadMode::Closed { clients } => clients,
-            LoadMode::Open { clients, .. } => clients.min(CAPACITY_CLIENTS),
+            LoadMode::Open { clients, .. } | LoadMode::Replay { clients, .. } => {
+                clients.min(CAPACITY_CLIENTS)
+            }
         };
         let duration = (self.options.duration / 3).max(Duration::from_secs(4));
         let options = Options {
@@ -152,6 +154,7 @@ pub async fn alone(
     for (id, mean_ms) in rare {
         let mut alone = workload.clone();
         alone.statements.retain(|statement| statement.id == *id);
+        alone.scripts.clear();
         target
             .progress
             .step(format!("measuring {id} by itself, since the workload's blocks do not tell"));
@@ -241,5 +244,6 @@ pub fn describe(mode: &LoadMode) -> String {
     match mode {
         LoadMode::Closed { clients } => format!("{clients} clients in a closed loop"),
         LoadMode::Open { rate, .. } => format!("open loop, {rate:.0} requests/s"),
+        LoadMode::Replay { speed, .. } => format!("recorded sessions at {speed}× their speed"),
     }
 }

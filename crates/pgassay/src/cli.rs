@@ -186,12 +186,16 @@ pub struct Drive {
     /// Open loop with R requests per second, latency counted from the intended start
     #[arg(long, value_name = "R")]
     pub rate: Option<f64>,
-    /// How long to measure [default: 30s; `verify`: as long as before]
+    /// How long to measure [default: 30s; recorded sessions: to their end; `verify`: as long as before]
     #[arg(long, value_parser = parse_duration)]
     pub duration: Option<Duration>,
     /// Load that is driven first and not counted
     #[arg(long, value_parser = parse_duration, default_value = "2s")]
     pub warmup: Duration,
+    /// Replay recorded sessions X times as fast as they ran, at most --clients at once [default: 1, where the
+    /// workload has sessions and neither --clients nor --rate is given to draw statements by weight]
+    #[arg(long, value_name = "X", conflicts_with = "rate")]
+    pub speed: Option<f64>,
     /// When connections are opened
     #[arg(long, value_enum, default_value_t = ConnectArg::Reuse)]
     pub connect: ConnectArg,
@@ -245,7 +249,7 @@ pub enum WritesArg {
 pub struct Measure {
     /// The server, or the pooler before it
     pub dsn: String,
-    /// Workload: a file from `capture`, or a directory of .sql files
+    /// Workload: a file from `capture`, a directory of .sql files, or pgbench scripts (FILE, FILE@WEIGHT,…)
     #[arg(long, value_name = "W")]
     pub workload: PathBuf,
     /// How to drive it.

@@ -11,7 +11,6 @@ use crate::target::Target;
 use crate::{Answer, advising, bench, capturing, demo, driving, outcome, planning};
 use jiff::Timestamp;
 use pgassay_judge::{Design, Margins};
-use pgassay_load::LoadMode;
 use pgassay_model::comparison::Verdict;
 use pgassay_model::interrupt::Interrupt;
 use pgassay_model::measurement::{self, Measurement};
@@ -24,10 +23,6 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-/// How long to measure, and with how many clients, where nothing is said.
-const DEFAULT_DURATION: Duration = Duration::from_secs(30);
-const DEFAULT_CLIENTS: u32 = 8;
 
 /// Runs the command of `cli`.
 pub async fn run(
@@ -132,21 +127,19 @@ impl Context<'_> {
         snapshot: &Snapshot,
         workload: &Workload,
     ) -> Result<Options, Failure> {
-        let most = bench::clients(
-            target,
-            snapshot,
-            driving::connect(drive.connect),
-            bench::OPEN_LOOP_CLIENTS,
-        );
+        let connect = driving::connect(drive.connect);
+        let most = |wanted| bench::clients(target, snapshot, connect, wanted);
+        let mode = driving::mode(drive, workload, most)
+            .unwrap_or_else(|| driving::default_mode(workload, most));
+        let duration = drive.duration.unwrap_or_else(|| driving::default_duration(&mode, workload));
         Ok(Options {
-            mode: driving::mode(drive, most)
-                .unwrap_or(LoadMode::Closed { clients: DEFAULT_CLIENTS.min(most) }),
-            connect: driving::connect(drive.connect),
+            mode,
+            connect,
             protocol: drive.protocol.map(driving::protocol).unwrap_or_default(),
             writes: driving::writes(drive, self.common.yes, workload)?,
-            duration: drive.duration.unwrap_or(DEFAULT_DURATION),
+            duration,
             warmup: drive.warmup,
-            block: measure::block_length(drive.duration.unwrap_or(DEFAULT_DURATION)),
+            block: measure::block_length(duration),
             seed: drive.seed,
             postmaster: snapshot.host.as_ref().and_then(|host| host.postmaster_pid),
             awaited_indexes: Vec::new(),
@@ -163,13 +156,13 @@ impl Context<'_> {
         let mut workload = match path {
             None => capture(session, snapshot, 100).await?,
             Some(path) => pgassay_workload::read(path).map_err(|error| {
-                Failure::input(chain(&error), "a workload is a file from `pgassay capture` or a directory of .sql files with one statement each")
+                Failure::input(chain(&error), "a workload is a file from `pgassay capture`, a directory of .sql files with one statement each, or a pgbench script")
             })?,
         };
         pgassay_workload::fill_parameters(&mut workload, session, snapshot, 42).await.map_err(
             |error| Failure::input(chain(&error), "give values with `-- params: [...]` lines"),
         )?;
-        if workload.statements.is_empty() {
+        if workload.statements.is_empty() && workload.scripts.is_empty() {
             let reasons: Vec<String> =
                 workload.skipped.iter().map(|skipped| skipped.reason.clone()).collect();
             return Err(Failure::input(
@@ -267,24 +260,12 @@ impl Context<'_> {
         let duration =
             arguments.drive.duration.unwrap_or(Duration::from_secs_f64(before.duration_s.max(1.0)));
         let planned: Vec<&PlannedChange> = run.plan.iter().flat_map(|plan| &plan.changes).collect();
-        let most =
-            bench::clients(&target, &snapshot, before.mode.connect, bench::OPEN_LOOP_CLIENTS);
+        let most = |wanted| bench::clients(&target, &snapshot, before.mode.connect, wanted);
         let options = Options {
             connect: before.mode.connect,
             protocol: arguments.drive.protocol.map_or(before.mode.protocol, driving::protocol),
-            mode: match (
-                driving::mode(&arguments.drive, most),
-                before.mode.rate,
-                before.mode.clients,
-            ) {
-                (Some(mode), ..) => mode,
-                (None, Some(rate), clients) => {
-                    LoadMode::Open { rate, clients: clients.unwrap_or(bench::OPEN_LOOP_CLIENTS) }
-                }
-                (None, None, clients) => {
-                    LoadMode::Closed { clients: clients.unwrap_or(DEFAULT_CLIENTS) }
-                }
-            },
+            mode: driving::mode(&arguments.drive, &workload, most)
+                .unwrap_or_else(|| driving::as_before(&before.mode)),
             duration,
             block: measure::block_length(duration),
             awaited_indexes: bench::created_indexes(&planned),
@@ -337,19 +318,16 @@ impl Context<'_> {
         let workload = self.workload(arguments.workload.as_ref(), &session, &snapshot).await?;
         drop(session);
         let writes = driving::writes(&arguments.drive, self.common.yes, &workload)?;
-        let most = bench::clients(
-            &target,
-            &snapshot,
-            driving::connect(arguments.drive.connect),
-            bench::OPEN_LOOP_CLIENTS,
-        );
+        let connect = driving::connect(arguments.drive.connect);
+        let most = |wanted| bench::clients(&target, &snapshot, connect, wanted);
+        let mode = driving::mode(&arguments.drive, &workload, most);
         let request = Request {
             goal,
-            mode: driving::mode(&arguments.drive, most),
-            connect: driving::connect(arguments.drive.connect),
+            mode,
+            connect,
             protocol: arguments.drive.protocol.map(driving::protocol).unwrap_or_default(),
             writes,
-            duration: arguments.drive.duration.unwrap_or(DEFAULT_DURATION),
+            duration: arguments.drive.duration.unwrap_or(driving::DEFAULT_DURATION),
             warmup: arguments.drive.warmup,
             seed: arguments.drive.seed,
             keep_inconclusive: arguments.keep_inconclusive,

@@ -97,8 +97,10 @@ pub async fn measure(
 
     let mut measurement = result.measurement;
     let mut server = ServerParts::default();
+    let calls = calls_per_request(&measurement, workload);
     if let (Some(before), Some(after)) = (&before.statements, &after.statements) {
         if let Some((execute, plan)) = executed(before, after, workload) {
+            let (execute, plan) = (execute * calls, plan * calls);
             server.execute_ms = Some(execute);
             server.execute_source =
                 "measured by pg_stat_statements (total_exec_time ÷ calls, this workload's statements)".into();
@@ -122,7 +124,7 @@ pub async fn measure(
         })
         .await;
         if let Ok(Ok(probe)) = probe {
-            server.parse_plan_ms = Some(probe.mean_ms);
+            server.parse_plan_ms = Some(probe.mean_ms * calls);
             server.parse_plan_source = format!(
                 "estimated by {} probes on a direct connection after the load (Parse and Bind without Execute, less the round trip)",
                 probe.n
@@ -138,9 +140,17 @@ pub async fn measure(
             servers,
         );
         if window.transactions > 0 {
-            server.pool_wait_ms = Some(window.wait_ms / window.transactions as f64);
-            server.pool_wait_source =
-                "measured by PgBouncer (Δ total_wait_time ÷ Δ transactions)".into();
+            // A script may hold several transactions.
+            let (requests, source) = if measurement.scripts.is_empty() {
+                (window.transactions, "measured by PgBouncer (Δ total_wait_time ÷ Δ transactions)")
+            } else {
+                (
+                    measurement.requests,
+                    "measured by PgBouncer (Δ total_wait_time ÷ runs of scripts)",
+                )
+            };
+            server.pool_wait_ms = Some(window.wait_ms / requests.max(1) as f64);
+            server.pool_wait_source = source.into();
         }
         measurement.pool = Some(window);
     } else if !target.pooled() {
@@ -149,6 +159,12 @@ pub async fn measure(
     }
     let (ledger, sources, notes) =
         pgassay_load::ledger::compose(&result.client_parts, &server, measurement.latency_ms.mean);
+    if calls != 1.0 {
+        measurement.notes.push(format!(
+            "a request is a run of a script, with {calls:.2} of the workload's statements on average; the ledger's \
+             execution and planning are theirs, and BEGIN, COMMIT and the like are within network"
+        ));
+    }
     measurement.ledger_ms = ledger;
     measurement.ledger_sources = sources;
     measurement.notes.extend(notes);
@@ -179,6 +195,8 @@ fn load_failure(error: LoadError) -> Failure {
         LoadError::EmptyWorkload
         | LoadError::Statement { .. }
         | LoadError::Prepared { .. }
+        | LoadError::NoSessions
+        | LoadError::Session { .. }
         | LoadError::Options(..) => Exit::Input,
         _ => Exit::Unreachable,
     };
@@ -294,6 +312,16 @@ async fn watch(
         tokio::time::sleep(Duration::from_millis(if counted { 250 } else { 20 })).await;
     }
     Ok(watched)
+}
+
+/// How many of the workload's statements a request holds on average: 1, or what the scripts asked.
+fn calls_per_request(measurement: &Measurement, workload: &Workload) -> f64 {
+    if measurement.scripts.is_empty() || measurement.requests == 0 {
+        return 1.0;
+    }
+    let ids: HashSet<&str> = workload.statements.iter().map(|own| own.id.as_str()).collect();
+    let own = measurement.statements.iter().filter(|own| ids.contains(own.id.as_str()));
+    own.map(|own| own.requests).sum::<u64>() as f64 / measurement.requests as f64
 }
 
 /// Mean execution and planning time per call of the workload's statements, in milliseconds.

@@ -1,0 +1,107 @@
+//! Workloads of every kind measured by hand: pgbench scripts, recorded sessions, what writes.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod support;
+
+use serde_json::{Value, json};
+use support::{DATABASE, Shop};
+
+const SCRIPT: &str = "\
+\\set id random(1, 1000)
+BEGIN;
+SELECT email FROM users WHERE id = :id;
+UPDATE users SET is_active = NOT is_active WHERE id = :id;
+END;
+";
+
+fn active(shop: &Shop) -> String {
+    let sql = "SELECT count(*) FILTER (WHERE is_active)::text || ' ' || max(xmin::text::bigint) FROM users";
+    shop.server.query(DATABASE, sql).unwrap()[0][0].clone().unwrap()
+}
+
+fn sum_of_parts(measurement: &Value) -> f64 {
+    let ledger = measurement["ledger_ms"].as_object().unwrap();
+    let parts = ledger.iter().filter(|(name, _)| *name != "total");
+    parts.filter_map(|(_, part)| part.as_f64()).sum()
+}
+
+#[test]
+fn a_pgbench_script_is_measured_and_what_it_writes_can_be_rolled_back() {
+    let shop = Shop::open(1_000);
+    let script = shop.file("shop.pgbench");
+    std::fs::write(&script, SCRIPT).unwrap();
+    let (dsn, app) = (shop.dsn(), shop.app_dsn());
+    let before = active(&shop);
+    let measure = |way: &str, more: &[&str]| {
+        let common =
+            ["measure", way, "--direct", &dsn, "--workload", &script, "--duration", "1s", "--json"];
+        shop.pgassay(&[&common[..], more].concat())
+    };
+    let answer = measure(&app, &[]);
+    assert_eq!(answer.status, 2, "{}", answer.stdout);
+    let hint = answer.json()["hint"].as_str().unwrap().to_owned();
+    assert!(hint.contains("--writes rollback") && hint.contains("--yes"), "{hint}");
+    assert_eq!(measure(&app, &["--writes", "refuse"]).status, 2);
+
+    let answer = measure(&app, &["--writes", "rollback"]);
+    assert_eq!(answer.status, 0, "{}", answer.stderr);
+    let measurement = answer.json();
+    assert_eq!(measurement["errors"], 0, "{measurement}");
+    assert_eq!(measurement["scripts"][0]["id"], "shop");
+    let ids: Vec<&str> = measurement["statements"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|own| own["id"].as_str().unwrap())
+        .collect();
+    assert_eq!(ids, ["shop.1", "shop.2", "shop.3", "shop.4"]);
+    let total = measurement["ledger_ms"]["total"].as_f64().unwrap();
+    assert!((sum_of_parts(&measurement) - total).abs() < 0.01 * total, "{measurement}");
+    assert!(measurement["ledger_ms"]["execute"].as_f64().unwrap() > 0.0);
+    assert_eq!(active(&shop), before, "nothing is committed");
+
+    // Directly, as pgbench -M prepared does it, and in earnest.
+    let answer = measure(&dsn, &["--writes", "run", "--protocol", "prepared", "--clients", "2"]);
+    assert_eq!(answer.status, 0, "{}", answer.stderr);
+    assert_eq!(answer.json()["mode"]["protocol"], "prepared");
+    assert_ne!(active(&shop), before);
+}
+
+#[test]
+fn recorded_sessions_are_replayed_as_they_ran_unless_clients_or_a_rate_are_given() {
+    let shop = Shop::open(1_000);
+    let requests = |from: u64| -> Vec<Value> {
+        (0..20)
+            .map(|n| json!({"at_us": from + n * 50_000, "statement": 0, "parameters": n % 2}))
+            .collect()
+    };
+    let workload = json!({
+        "schema": "pgassay/workload/1",
+        "generated_at": "2026-01-01T00:00:00Z",
+        "source": "test",
+        "statements": [{
+            "id": "user", "sql": "SELECT email FROM users WHERE id = $1", "weight": 1.0, "writes": false,
+            "parameters": [["1"], ["2"]], "parameter_source": "log",
+        }],
+        "sessions": [{"id": "a", "requests": requests(0)}, {"id": "b", "requests": requests(7_000)}],
+    });
+    let file = shop.file("recorded.json");
+    std::fs::write(&file, workload.to_string()).unwrap();
+    let dsn = shop.dsn();
+    let measure = |more: &[&str]| {
+        let answer =
+            shop.pgassay(&[&["measure", &dsn, "--workload", &file, "--json"], more].concat());
+        assert_eq!(answer.status, 0, "{}", answer.stdout);
+        answer.json()
+    };
+    let replayed = measure(&[]);
+    assert_eq!((&replayed["requests"], &replayed["errors"]), (&json!(40), &json!(0)));
+    assert_eq!(replayed["mode"]["speed"], 1.0);
+    assert_eq!(replayed["mode"]["clients"], 2);
+    assert!((replayed["duration_s"].as_f64().unwrap() - 0.958).abs() < 1e-6, "{replayed}");
+    let faster = measure(&["--speed", "4", "--clients", "1"]);
+    assert_eq!(faster["requests"], 40);
+    assert!(faster["notes"].to_string().contains("up to 2 recorded sessions overlap"), "{faster}");
+    let drawn = measure(&["--clients", "2", "--duration", "1s"]);
+    assert!(drawn["requests"].as_u64().unwrap() > 100 && drawn["mode"]["speed"].is_null());
+}
