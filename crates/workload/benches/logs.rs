@@ -32,6 +32,11 @@ fn main() {
     {
         return report(Path::new(path));
     }
+    if let [write, format, path] = arguments.as_slice()
+        && write == "write"
+    {
+        return generate(Path::new(path), format, 256 << 20);
+    }
     let megabytes: u64 = arguments.first().and_then(|text| text.parse().ok()).unwrap_or(256);
     let directory = tempfile::tempdir().unwrap();
     println!(

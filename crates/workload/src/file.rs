@@ -3,7 +3,7 @@
 use crate::{WorkloadError, directory, pgbench, scripts};
 use pgassay_model::workload::{SCHEMA, Workload};
 use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 /// Reads a workload: a document written by `capture`, a directory of `.sql` files, or pgbench scripts: one
@@ -89,11 +89,9 @@ pub(crate) fn read_text(path: &Path) -> Result<String, WorkloadError> {
 /// of the database.
 pub fn write(path: impl AsRef<Path>, workload: &Workload) -> Result<(), WorkloadError> {
     let path = path.as_ref();
-    let mut text = serde_json::to_string_pretty(workload)?;
-    text.push('\n');
     let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
     let temporary = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
-    let result = create(&temporary, text.as_bytes()).and_then(|()| fs::rename(&temporary, path));
+    let result = create(&temporary, workload).and_then(|()| fs::rename(&temporary, path));
     if result.is_err() {
         // The write is what failed and is reported; a leftover is only untidy.
         let _ = fs::remove_file(&temporary);
@@ -101,14 +99,16 @@ pub fn write(path: impl AsRef<Path>, workload: &Workload) -> Result<(), Workload
     result.map_err(WorkloadError::file("writing", path))
 }
 
-fn create(path: &Path, content: &[u8]) -> std::io::Result<()> {
+/// Written piece by piece: a recording is long.
+fn create(path: &Path, workload: &Workload) -> std::io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path)?;
-    file.write_all(content)?;
-    file.sync_all()
+    let mut file = BufWriter::new(options.open(path)?);
+    serde_json::to_writer_pretty(&mut file, workload)?;
+    file.write_all(b"\n")?;
+    file.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()
 }
 
 #[cfg(test)]

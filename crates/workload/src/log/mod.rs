@@ -13,6 +13,7 @@ mod format;
 mod join;
 mod jsonlog;
 mod lexer;
+mod literal;
 mod mask;
 mod message;
 mod normal;

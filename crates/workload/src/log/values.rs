@@ -1,8 +1,8 @@
 //! A set of parameter values as bytes, for keeping many of them: how many are bound, then each with its length.
 
-use crate::log::lexer::Scan;
+use crate::log::lexer::{LiteralKind, Scan};
+use crate::log::literal::value;
 use crate::log::message::{NoParameters, parameters};
-use crate::log::normal::value;
 
 const NULL: u32 = u32::MAX;
 
@@ -30,15 +30,7 @@ pub(crate) fn encode(
         bound += 1;
         match value {
             None => push(None, to),
-            Some(value) => {
-                let length = to.len();
-                to.extend_from_slice(&[0; 4]);
-                undouble(value, to);
-                let taken = (to.len() - length - 4) as u32;
-                if let Some(place) = to.get_mut(length..length + 4) {
-                    place.copy_from_slice(&taken.to_le_bytes());
-                }
-            }
+            Some(value) => push_undoubled(value, to),
         }
     });
     if matches!(found, Err(NoParameters::Cut | NoParameters::Malformed)) {
@@ -48,7 +40,20 @@ pub(crate) fn encode(
         place.copy_from_slice(&bound.to_le_bytes());
     }
     for literal in &scan.literals {
-        push(value(sql, literal).as_deref().map(str::as_bytes), to);
+        let raw = sql.get(literal.at.clone()).unwrap_or_default();
+        match literal.kind {
+            LiteralKind::Integer | LiteralKind::Decimal | LiteralKind::Boolean => {
+                push(Some(raw), to)
+            }
+            LiteralKind::Text => {
+                let inner = raw.get(1..raw.len().saturating_sub(1)).unwrap_or_default();
+                push_undoubled(inner, to);
+            }
+            LiteralKind::Null => push(None, to),
+            LiteralKind::Escaped | LiteralKind::Dollar => {
+                push(Some(value(sql, literal).unwrap_or_default().as_bytes()), to);
+            }
+        }
     }
     true
 }
@@ -56,6 +61,17 @@ pub(crate) fn encode(
 fn push(value: Option<&[u8]>, to: &mut Vec<u8>) {
     to.extend_from_slice(&value.map_or(NULL, |value| value.len() as u32).to_le_bytes());
     to.extend_from_slice(value.unwrap_or_default());
+}
+
+/// A value with its quotes doubled, as it stands in SQL and in DETAIL.
+fn push_undoubled(value: &[u8], to: &mut Vec<u8>) {
+    let start = to.len();
+    to.extend_from_slice(&[0; 4]);
+    undouble(value, to);
+    let length = (to.len() - start - 4) as u32;
+    if let Some(place) = to.get_mut(start..start + 4) {
+        place.copy_from_slice(&length.to_le_bytes());
+    }
 }
 
 fn undouble(value: &[u8], to: &mut Vec<u8>) {

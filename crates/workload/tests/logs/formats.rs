@@ -20,7 +20,7 @@ const ODD: &[&str] = &[
     "-- no comment",
 ];
 
-fn session_of<'a>(sessions: &'a [RecordedSession], statement: usize) -> &'a RecordedSession {
+fn session_of(sessions: &[RecordedSession], statement: usize) -> &RecordedSession {
     sessions
         .iter()
         .find(|session| session.requests.iter().any(|request| request.statement == statement))
