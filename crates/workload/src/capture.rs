@@ -117,7 +117,7 @@ fn select(
 }
 
 /// The fingerprint of a statement that can be replayed, or why it can't.
-fn usable(query: &str) -> Result<String, String> {
+pub(crate) fn usable(query: &str) -> Result<String, String> {
     if query.contains(MARKER) {
         return Err("a statement of pgassay itself".into());
     }

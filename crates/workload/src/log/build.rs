@@ -1,7 +1,7 @@
 //! The workload that comes of what was collected: statements by fingerprint, in their normal forms, with their
 //! values, and the sessions.
 
-use crate::capture::beginning;
+use crate::capture::{beginning, usable};
 use crate::directory::Unknown;
 use crate::log::collect::Collector;
 use crate::log::lexer::Scan;
@@ -16,7 +16,6 @@ use pgassay_model::Timestamp;
 use pgassay_model::workload::{
     RecordedRequest, RecordedSession, SCHEMA, SkippedStatement, Workload, WorkloadStatement,
 };
-use pgassay_sql::StatementKind;
 use std::collections::{BTreeMap, HashMap};
 
 /// Statements listed one by one as skipped.
@@ -40,13 +39,34 @@ struct Group {
 }
 
 impl Group {
+    /// Puts a variant first whose parameters have the types that their places give, if one differs from the most
+    /// called in casts only: a cast to integer, for a literal, would not let greater bound values pass.
+    fn settle(&mut self) {
+        let Some(first) = self.variants.first().map(|first| bare(&first.normal.sql)) else {
+            return;
+        };
+        let plain = |variant: &Variant| {
+            canonical(&variant.normal.sql) == first && bare(&variant.normal.sql) == first
+        };
+        if let Some(place) = self.variants.iter().position(plain) {
+            self.variants.swap(0, place);
+        }
+    }
+
     /// Whether a variant's values stand for the parameters of the first.
     fn fits(&self, variant: &Variant) -> bool {
         self.variants.first().is_some_and(|first| {
-            first.normal.sql == variant.normal.sql
-                || canonical(&first.normal.sql) == canonical(&variant.normal.sql)
+            let (first, other) = (&first.normal.sql, &variant.normal.sql);
+            first == other
+                || canonical(first) == canonical(other)
+                || canonical(first) == bare(first) && bare(first) == bare(other)
         })
     }
+}
+
+/// The canonical form without the casts of whole numbers.
+fn bare(sql: &str) -> String {
+    canonical(sql).replace("::integer", "").replace("::bigint", "")
 }
 
 /// Makes the workload.
@@ -67,6 +87,7 @@ pub(crate) fn build(collector: Collector<'_>, options: &LogOptions, read: &Readi
         ));
     }
     let (mut groups, refused) = grouped(table.shapes.into_iter().collect(), from_plans);
+    groups.iter_mut().for_each(Group::settle);
     let listed = refused.len().min(MOST_SKIPPED);
     let more = refused.len() - listed;
     skipped.extend(refused.into_iter().take(listed).map(|(entry, _)| entry));
@@ -223,19 +244,12 @@ fn variant(text: &str, hash: u64, shape: Shape) -> Result<(String, Variant), (St
     let refuse = |reason: String| {
         (reason.split(" at or near ").next().unwrap_or_default().to_owned(), calls)
     };
-    let fingerprint = pgassay_sql::fingerprint(text).map_err(|error| refuse(error.to_string()))?;
+    let fingerprint = usable(text).map_err(refuse)?;
     let mut scan = Scan::default();
     scan.read(text.as_bytes());
     let normal = normal(text.as_bytes(), &scan);
     let asked =
         pgassay_sql::shape(&normal.sql, &Unknown).map_err(|error| refuse(error.to_string()))?;
-    if asked.kind == StatementKind::Utility {
-        let word = text.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
-        return Err((
-            format!("{word} is no SELECT, VALUES, INSERT, UPDATE, DELETE or MERGE: not replayed"),
-            calls,
-        ));
-    }
     Ok((fingerprint, Variant { hash, shape, normal, writes: asked.writes }))
 }
 
