@@ -3,7 +3,8 @@
 //! Both send the select of pgbench's `-S` as prepared statements (`-M prepared`, `-j 2`), over a Unix-domain
 //! socket and over TCP, turn by turn in changing order, so that a neighbour's noise meets both; medians of the
 //! rounds are compared. Latency percentiles are compared in rounds of their own, where pgbench logs every
-//! transaction, which costs it time that must not count in the others.
+//! transaction, which costs it time that must not count in the others. `-- unix 8` restricts it to one way and
+//! number of clients.
 
 #![allow(
     clippy::expect_used,
@@ -34,7 +35,8 @@ const ROLE: &str = "bench";
 #[derive(Clone, Copy)]
 struct Figures {
     per_second: f64,
-    client_us: f64,
+    /// User and system time of the client, microseconds per request.
+    client: (f64, f64),
     latency: Latency,
 }
 
@@ -56,10 +58,15 @@ fn main() {
     pgbench(&server, Way::Unix, &["-i", "-q", "-s", "1"]);
     println!(
         "medians of {ROUNDS} rounds of {SECONDS} s\n\
-         way   clients  driver      requests/s  client µs/request   p50 ms   p95 ms   p99 ms"
+         way   clients  driver      requests/s  client µs/request  of it user   p50 ms   p95 ms   p99 ms"
     );
+    let only: Vec<String> = std::env::args().skip(1).filter(|own| !own.starts_with('-')).collect();
+    let wanted = |which: &str, index: usize| only.get(index).is_none_or(|own| own == which);
     for (way, name) in [(Way::Unix, "unix"), (Way::Tcp, "tcp")] {
         for clients in [1, 8, 32] {
+            if !(wanted(name, 0) && wanted(&clients.to_string(), 1)) {
+                continue;
+            }
             let (theirs, ours) = alternate(ROUNDS, |pgassay| match pgassay {
                 false => run_pgbench(&server, way, clients, false),
                 true => run_pgassay(&server, way, clients),
@@ -72,9 +79,10 @@ fn main() {
                 [("pgbench", &theirs, &logged), ("pgassay", &ours, &driven)]
             {
                 println!(
-                    "{name:<4}  {clients:>7}  {driver:<8}  {:>12.0}  {:>17.2}  {:>7.3}  {:>7.3}  {:>7.3}",
+                    "{name:<4}  {clients:>7}  {driver:<8}  {:>12.0}  {:>17.2}  {:>10.2}  {:>7.3}  {:>7.3}  {:>7.3}",
                     median(speed, |run| run.per_second),
-                    median(speed, |run| run.client_us),
+                    median(speed, |run| run.client.0 + run.client.1),
+                    median(speed, |run| run.client.0),
                     median(latency, |run| run.latency.p50),
                     median(latency, |run| run.latency.p95),
                     median(latency, |run| run.latency.p99),
@@ -101,12 +109,15 @@ fn median(runs: &[Figures], figure: impl Fn(&Figures) -> f64) -> f64 {
     all[all.len() / 2]
 }
 
-fn cpu_us(who: UsageWho) -> f64 {
+fn cpu_us(who: UsageWho) -> (f64, f64) {
     let usage = getrusage(who).expect("getrusage");
-    [usage.user_time(), usage.system_time()]
-        .iter()
-        .map(|time| time.tv_sec() as f64 * 1e6 + time.tv_usec() as f64)
-        .sum()
+    let [user, system] = [usage.user_time(), usage.system_time()]
+        .map(|time| time.tv_sec() as f64 * 1e6 + time.tv_usec() as f64);
+    (user, system)
+}
+
+fn spent(before: (f64, f64), after: (f64, f64), requests: f64) -> (f64, f64) {
+    ((after.0 - before.0) / requests, (after.1 - before.1) / requests)
 }
 
 fn pgbench(server: &Postgres, way: Way, arguments: &[&str]) -> String {
@@ -138,7 +149,7 @@ fn run_pgbench(server: &Postgres, way: Way, clients: u32, log: bool) -> Figures 
     }
     let before = cpu_us(UsageWho::RUSAGE_CHILDREN);
     let text = pgbench(server, way, &arguments);
-    let cpu = cpu_us(UsageWho::RUSAGE_CHILDREN) - before;
+    let after = cpu_us(UsageWho::RUSAGE_CHILDREN);
     let number = |start: &str| -> f64 {
         text.lines()
             .find_map(|line| line.strip_prefix(start))
@@ -149,7 +160,7 @@ fn run_pgbench(server: &Postgres, way: Way, clients: u32, log: bool) -> Figures 
     let transactions = number("number of transactions actually processed");
     let latency = if log { logged(&directory) } else { Latency::default() };
     std::fs::remove_dir_all(&directory).expect("pgbench's logs are removed");
-    Figures { per_second: number("tps"), client_us: cpu / transactions, latency }
+    Figures { per_second: number("tps"), client: spent(before, after, transactions), latency }
 }
 
 /// Percentiles of pgbench's logs: a line is `client transaction µs script …` (manual, pgbench).
@@ -204,12 +215,12 @@ fn run_pgassay(server: &Postgres, way: Way, clients: u32) -> Figures {
     let before = cpu_us(UsageWho::RUSAGE_SELF);
     let driven = pgassay_load::drive(&workload, &options, &Interrupt::default(), &|_| {})
         .expect("the load is driven");
-    let cpu = cpu_us(UsageWho::RUSAGE_SELF) - before;
+    let after = cpu_us(UsageWho::RUSAGE_SELF);
     let measurement = driven.measurement;
     assert_eq!(measurement.errors, 0, "{:?}", measurement.notes);
     Figures {
         per_second: measurement.throughput,
-        client_us: cpu / measurement.requests as f64,
+        client: spent(before, after, measurement.requests as f64),
         latency: measurement.latency_ms,
     }
 }
