@@ -19,6 +19,8 @@ use crate::progress::Progress;
 const ROLE: &str = "app";
 const PASSWORD: &str = "app-demo";
 const DATABASE: &str = "app";
+/// 150 million rows in the largest relation, some 20 GB: more is a slip of the finger, and a full disk.
+const MOST_SCALE: f64 = 100.0;
 
 /// Runs a scenario and returns the run; the report lies in the returned folder.
 pub async fn demo(
@@ -34,8 +36,11 @@ pub async fn demo(
             format!("choose one of {}", names.join(", ")),
         )
     })?;
-    if !(arguments.scale.is_finite() && arguments.scale > 0.0) {
-        return Err(Failure::input("--scale must be above 0", "1 is the scenario's own size"));
+    if !(arguments.scale > 0.0 && arguments.scale <= MOST_SCALE) {
+        return Err(Failure::input(
+            format!("--scale must be above 0, and {MOST_SCALE} at most"),
+            "1 is the scenario's own size",
+        ));
     }
     let out = arguments
         .out

@@ -72,6 +72,8 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::new(level))
         .with_writer(std::io::stderr)
+        // Its own words about a closed standard error would be a panic.
+        .log_internal_errors(false)
         .without_time()
         .init();
     let color = match cli.common.color {
@@ -87,7 +89,7 @@ fn main() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("error: cannot start: {error}");
+            progress::tell(&format!("error: cannot start: {error}"));
             return ExitCode::from(Exit::Missing as u8);
         }
     };
@@ -110,9 +112,9 @@ fn fail(failure: &Failure, json: bool) -> ExitCode {
     if json {
         print_line(&failure.to_json());
     } else {
-        eprintln!("error: {}", failure.message);
+        progress::tell(&format!("error: {}", failure.message));
         if !failure.hint.is_empty() {
-            eprintln!("hint: {}", failure.hint);
+            progress::tell(&format!("hint: {}", failure.hint));
         }
     }
     ExitCode::from(failure.exit as u8)
@@ -140,8 +142,8 @@ async fn watch_for_interrupt(interrupt: Interrupt) {
             _ = terminate.recv() => {}
         }
         if !interrupt.requested() {
-            eprintln!(
-                "interrupted: stopping at the next safe point and undoing what is not finished"
+            progress::tell(
+                "interrupted: stopping at the next safe point and undoing what is not finished",
             );
         }
         interrupt.request();

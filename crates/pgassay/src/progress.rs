@@ -1,9 +1,15 @@
 //! Progress on standard error: a bar on a terminal, lines otherwise, nothing when asked to be quiet.
 
 use indicatif::{ProgressBar, ProgressStyle};
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
+
+/// A line on standard error. Where nobody reads it any more (`2>&1 | head`), the work goes on all the same:
+/// `eprintln!` would panic there, in the middle of a change.
+pub fn tell(line: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
+}
 
 /// Where progress is shown; clones share one bar.
 #[derive(Clone)]
@@ -47,7 +53,7 @@ impl Progress {
                 bar.set_position(0);
                 bar.set_message(what);
             }
-            None => eprintln!("[{:6.1} s] {what}", self.0.began.elapsed().as_secs_f64()),
+            None => tell(&format!("[{:6.1} s] {what}", self.0.began.elapsed().as_secs_f64())),
         }
     }
 
@@ -56,7 +62,7 @@ impl Progress {
         match &self.0.bar {
             _ if self.0.quiet => {}
             Some(bar) => bar.println(what.as_ref()),
-            None => eprintln!("           {}", what.as_ref()),
+            None => tell(&format!("           {}", what.as_ref())),
         }
     }
 

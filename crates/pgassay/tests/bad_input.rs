@@ -41,6 +41,27 @@ fn an_unknown_scenario_lists_those_there_are() {
 }
 
 #[test]
+fn a_demonstration_too_large_for_any_disk_is_refused() {
+    let state = tempfile::tempdir().unwrap();
+    for scale in ["1e30", "nan", "0", "inf"] {
+        let answer = pgassay(state.path(), &["demo", "--scale", scale]);
+        assert_eq!(answer.status, 2, "{scale}: {}", answer.stderr);
+    }
+}
+
+#[test]
+fn a_standard_error_that_nobody_reads_does_not_stop_the_work() {
+    let state = tempfile::tempdir().unwrap();
+    let mut child = support::command(state.path())
+        .args(["demo", "--scenario", "nope"])
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stderr.take());
+    assert_eq!(child.wait().unwrap().code(), Some(2), "not the 101 of a panic");
+}
+
+#[test]
 fn a_broken_plan_file_is_bad_input() {
     let state = tempfile::tempdir().unwrap();
     let plan = state.path().join("plan.json");
@@ -313,4 +334,15 @@ fn an_edit_under_a_relative_path_is_taken_back_from_another_folder() {
         run(&["rollback", "latest", &shop.dsn()], shop.directory.path(), ini.to_str().unwrap());
     assert_eq!(answer.status, 0, "{}", answer.stderr);
     assert_eq!(shop.everything(), before);
+}
+
+#[test]
+fn a_statement_that_no_index_could_help_is_bad_input_to_advise() {
+    let shop = Shop::open(1_000);
+    for (sql, reason) in [("DROP TABLE users", "only SELECT"), ("SELECT 1 FROM nowhere", "nowhere")]
+    {
+        let answer = pgassay(&shop.state(), &["advise", &shop.dsn(), "--sql", sql, "--json"]);
+        assert_eq!(answer.status, 2, "{}", answer.stdout);
+        assert!(error_of(&answer).contains(reason), "{}", answer.stdout);
+    }
 }
