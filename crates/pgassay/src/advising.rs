@@ -21,6 +21,12 @@ pub async fn advise(context: &Context<'_>, arguments: &cli::Advise) -> Result<An
                 .map_err(|error| {
                     Failure::input(chain(&error), "write the statement with its values")
                 })?;
+            if let Some(skipped) = workload.skipped.first() {
+                return Err(Failure::input(
+                    format!("the statement can't be advised on: {}", skipped.reason),
+                    "write it with its values, and its relations with their schemas",
+                ));
+            }
             workload
         }
         None => context.workload(arguments.workload.as_ref(), &session, &snapshot).await?,

@@ -11,6 +11,9 @@ use pgassay_sql::{Operator, Predicate, Subject, ValueKind, quote_identifier};
 const USELESS_SHARE: f64 = 0.5;
 /// A constant condition that keeps at most that share makes a partial index worth its narrowness.
 const PARTIAL_SHARE: f64 = 0.3;
+/// A column with more distinct values than the statistics list by default (`default_statistics_target`) tells
+/// rows apart, and does not sort them into kinds: a partial index on one of its values serves that value only.
+const KINDS: f64 = 100.0;
 /// A B-tree entry may have a third of a page (2,704 bytes); columns this wide on average come too near.
 const WIDE: u32 = 500;
 
@@ -75,6 +78,9 @@ impl Mention<'_> {
             if let Some(condition) = &condition
                 && share.known
                 && share.share <= PARTIAL_SHARE
+                && (!matches!(operator, Operator::Equal | Operator::In)
+                    || selectivity::distinct(self.relation, &predicate.subject)
+                        .is_some_and(|distinct| distinct <= KINDS))
             {
                 wanted.constant.push((condition.clone(), predicate.subject.clone()));
             }
