@@ -330,6 +330,16 @@ fn expressions_prefixes_and_rare_constants_get_indexes_of_their_own_form() {
 }
 
 #[test]
+fn a_value_written_into_a_statement_makes_no_index_for_that_value_alone() {
+    let advice = with_rules(
+        &users_and_tokens(),
+        vec![statement("pasted", 1.0, "SELECT * FROM users WHERE username = 'user7'")],
+    );
+    let ddl: Vec<_> = advice.indexes.iter().map(|proposed| proposed.ddl.as_str()).collect();
+    assert!(ddl.len() == 1 && ddl[0].ends_with("(username)"), "{ddl:#?}");
+}
+
+#[test]
 fn a_wider_index_replaces_the_one_it_begins_with() {
     let mut table = Table {
         rows: vec![

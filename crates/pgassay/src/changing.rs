@@ -485,7 +485,13 @@ pub fn history(state: &Path, only: Option<&str>) -> Result<History, Failure> {
 }
 
 fn journal_failure(error: JournalError) -> Failure {
-    Failure::input(error.to_string(), "`pgassay history` lists runs; --state names another journal")
+    let hint = match error {
+        JournalError::Directory { .. } | JournalError::Sqlite { .. } => {
+            "see that the state directory can be written and its disk has room; --state names another"
+        }
+        _ => "`pgassay history` lists runs; --state names another journal",
+    };
+    Failure::input(error.to_string(), hint)
 }
 
 fn change_failure(error: ChangeError) -> Failure {
