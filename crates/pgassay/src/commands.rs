@@ -163,10 +163,17 @@ impl Context<'_> {
             |error| Failure::input(chain(&error), "give values with `-- params: [...]` lines"),
         )?;
         if workload.statements.is_empty() && workload.scripts.is_empty() {
-            let reasons: Vec<String> =
-                workload.skipped.iter().map(|skipped| skipped.reason.clone()).collect();
+            // One reason may be that of hundreds.
+            let mut reasons: Vec<&str> =
+                workload.skipped.iter().map(|skipped| skipped.reason.as_str()).collect();
+            reasons.sort_unstable();
+            reasons.dedup();
+            let others = reasons.len().saturating_sub(3);
+            reasons.truncate(3);
+            let more =
+                if others > 0 { format!("; and {others} more reasons") } else { String::new() };
             return Err(Failure::input(
-                format!("the workload holds no usable statement: {}", reasons.join("; ")),
+                format!("the workload holds no usable statement: {}{more}", reasons.join("; ")),
                 "see the reasons; values can be given with `-- params: [...]` lines",
             ));
         }
