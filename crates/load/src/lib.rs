@@ -1,10 +1,12 @@
 //! Drives a workload and measures where the time goes: load, latency histograms, the ledger. Never judges.
 //!
-//! The client is our own and blocking, one thread per client, so that every step of a request (opening the
-//! socket, TLS, log-in, waiting, the answer) can be timed by itself. Statements go as unnamed statements of
-//! the extended protocol (Parse, Bind, Execute, Sync in one write), which behaves the same on a direct
-//! connection and through PgBouncer of any version and pool mode.
+//! The client is our own and blocking, so that every step of a request (opening the socket, TLS, log-in,
+//! waiting, the answer) can be timed by itself: one thread per client where requests have times, a few with
+//! several clients each in a closed loop. Statements go by default as unnamed statements of the extended
+//! protocol (Parse, Bind, Execute, Sync in one write), which behaves the same on a direct connection and
+//! through PgBouncer of any version and pool mode.
 
+mod answer;
 mod arrivals;
 mod client;
 mod connection;

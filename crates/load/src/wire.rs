@@ -1,7 +1,7 @@
 //! A connection's bytes: socket or TLS, a reused inbox, messages skipped without a copy; knows no log-in.
 
+pub(crate) use crate::answer::{LastRow, Reading, Ready, ServerError, server_error};
 use bytes::BytesMut;
-use fallible_iterator::FallibleIterator;
 use postgres_protocol::message::backend::{self, Message};
 use postgres_protocol::message::frontend;
 use rustls::{ClientConnection, StreamOwned};
@@ -16,16 +16,6 @@ use std::time::{Duration, Instant};
 const INBOX: usize = 16 * 1024;
 /// The longest message that is read as a whole (log-in, errors); rows are skipped, whatever their size.
 const LONGEST_MESSAGE: usize = 1 << 20;
-
-/// What a server says when it refuses something.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{sqlstate} {message}")]
-pub(crate) struct ServerError {
-    /// SQLSTATE.
-    pub(crate) sqlstate: String,
-    /// Primary message, in the server's language; may hold values of the statement.
-    pub(crate) message: String,
-}
 
 /// Why a connection gave no answer.
 #[derive(Debug, thiserror::Error)]
@@ -54,76 +44,6 @@ pub(crate) enum ConnectionError {
     /// Not what the protocol allows.
     #[error("the answer is not PostgreSQL's protocol: {0}")]
     Protocol(String),
-}
-
-/// The end of an answer.
-#[derive(Debug)]
-pub(crate) struct Ready {
-    /// The first error that the server sent.
-    pub(crate) refusal: Option<ServerError>,
-    /// The session's state then: `I` idle, `T` in a transaction, `E` in one that has failed.
-    pub(crate) status: u8,
-}
-
-impl Ready {
-    /// Whether the session is in a transaction that has failed.
-    pub(crate) fn in_failed_transaction(&self) -> bool {
-        self.status == b'E'
-    }
-}
-
-/// An answer while it arrives.
-#[derive(Debug, Default)]
-pub(crate) struct Reading {
-    /// The first error so far.
-    refusal: Option<ServerError>,
-    /// Bytes still to be dropped of a message that nobody wants.
-    skip: usize,
-    /// Keeps the answer's last row, where somebody wants it.
-    pub(crate) rows: Option<LastRow>,
-}
-
-impl Reading {
-    /// With its last row kept.
-    pub(crate) fn with_row() -> Self {
-        Reading { rows: Some(LastRow::default()), ..Reading::default() }
-    }
-}
-
-/// The last row of an answer, as text.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(crate) struct LastRow {
-    /// Names of the columns.
-    pub(crate) columns: Vec<String>,
-    /// The values; None for NULL.
-    pub(crate) values: Vec<Option<String>>,
-    /// How many rows there were.
-    pub(crate) rows: u64,
-}
-
-impl LastRow {
-    fn take(&mut self, message: &Message) -> io::Result<()> {
-        match message {
-            Message::RowDescription(body) => {
-                *self = LastRow::default();
-                let mut fields = body.fields();
-                while let Some(field) = fields.next()? {
-                    self.columns.push(field.name().to_owned());
-                }
-            }
-            Message::DataRow(body) => {
-                self.rows += 1;
-                self.values.clear();
-                let mut ranges = body.ranges();
-                while let Some(range) = ranges.next()? {
-                    let value = range.and_then(|range| body.buffer().get(range));
-                    self.values.push(value.map(|text| String::from_utf8_lossy(text).into_owned()));
-                }
-            }
-            _ => {}
-        }
-        Ok(())
-    }
 }
 
 /// How long to wait for an answer.
@@ -461,21 +381,6 @@ impl Wire {
             self.start = self.end;
         }
     }
-}
-
-/// SQLSTATE and primary message of an ErrorResponse.
-pub(crate) fn server_error(body: &backend::ErrorResponseBody) -> ServerError {
-    let mut error = ServerError { sqlstate: String::new(), message: String::new() };
-    let mut fields = body.fields();
-    while let Ok(Some(field)) = fields.next() {
-        let text = || String::from_utf8_lossy(field.value_bytes()).into_owned();
-        match field.type_() {
-            b'C' => error.sqlstate = text(),
-            b'M' => error.message = text(),
-            _ => {}
-        }
-    }
-    error
 }
 
 #[cfg(test)]

@@ -130,7 +130,7 @@ impl Context<'_> {
         let connect = driving::connect(drive.connect);
         let most = |wanted| bench::clients(target, snapshot, connect, wanted);
         let mode = driving::mode(drive, workload, most)
-            .unwrap_or_else(|| driving::default_mode(workload, most));
+            .unwrap_or_else(|| driving::default_mode(workload, connect, most));
         let duration = drive.duration.unwrap_or_else(|| driving::default_duration(&mode, workload));
         Ok(Options {
             mode,

@@ -45,9 +45,10 @@ pub fn mode(drive: &Drive, workload: &Workload, most: impl Fn(u32) -> u32) -> Op
     }
 }
 
-/// The load where none is asked for: recorded sessions as they ran, other workloads in a closed loop.
-pub fn default_mode(workload: &Workload, most: impl Fn(u32) -> u32) -> LoadMode {
-    if workload.sessions.is_empty() {
+/// The load where none is asked for: recorded sessions as they ran, other workloads in a closed loop, and also
+/// where each request is to have a connection, which recorded ones have not.
+pub fn default_mode(workload: &Workload, connect: Connect, most: impl Fn(u32) -> u32) -> LoadMode {
+    if workload.sessions.is_empty() || connect == Connect::PerRequest {
         LoadMode::Closed { clients: most(DEFAULT_CLIENTS) }
     } else {
         replay(workload, 1.0, most)

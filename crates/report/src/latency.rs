@@ -210,6 +210,9 @@ pub(crate) fn measurement_document(measurement: &Measurement) -> Document {
         ),
         Section::brief("Statements", statements::items(measurement, None, &[])),
     ];
+    if let Some(scripts) = statements::scripts(measurement) {
+        sections.insert(2, Section::brief("Scripts", vec![scripts]));
+    }
     if let Some(pool) = &measurement.pool {
         sections.push(Section::brief("Pool", pool::items(pool, None)));
     }

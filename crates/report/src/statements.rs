@@ -62,6 +62,33 @@ pub(crate) fn items(
     items
 }
 
+/// Transaction scripts, where these were the requests.
+pub(crate) fn scripts(measurement: &Measurement) -> Option<Item> {
+    if measurement.scripts.is_empty() {
+        return None;
+    }
+    let rows = measurement
+        .scripts
+        .iter()
+        .map(|script| {
+            vec![
+                script.id.as_str().into(),
+                script.requests.to_string().into(),
+                script.errors.to_string().into(),
+                Ms(script.latency_ms.mean).to_string().into(),
+                Ms(script.latency_ms.p95).to_string().into(),
+                Ms(script.latency_ms.p99).to_string().into(),
+                Cell::new(script.first_error.as_deref().unwrap_or_default(), Tone::Bad),
+            ]
+        })
+        .collect();
+    Some(Item::Table(Table {
+        columns: vec!["script", "runs", "errors", "mean", "p95", "p99", "first error"],
+        text_columns: vec!["first error"],
+        rows,
+    }))
+}
+
 fn alone(statements: &[&StatementMeasurement]) -> Table {
     let rows = statements
         .iter()

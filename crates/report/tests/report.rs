@@ -4,6 +4,7 @@
 mod fixture;
 
 use pgassay_model::comparison::Verdict;
+use pgassay_model::measurement::{Protocol, StatementMeasurement};
 use pgassay_model::run::{Run, RunState};
 use pgassay_report::{
     comparison_terminal, history_terminal, html, json, markdown, measurement_terminal,
@@ -166,4 +167,25 @@ fn json_is_the_run_itself() {
     let text = json(&run);
     assert!(text.starts_with("{\n"));
     assert!(text.contains("\"schema\": \"pgassay/run/1\""));
+}
+
+#[test]
+fn a_measurement_of_scripts_shows_each_and_the_statements_within() {
+    let mut measurement = fixture::measurement(10.0);
+    measurement.scripts = vec![StatementMeasurement {
+        id: "transfer".into(),
+        sql: "BEGIN; …".into(),
+        requests: 1200,
+        errors: 3,
+        latency_ms: measurement.latency_ms,
+        first_error: Some("one of its statements failed".into()),
+    }];
+    measurement.mode.protocol = Protocol::Prepared;
+    let text = measurement_terminal(&measurement, false);
+    assert!(text.contains("Scripts") && text.contains("transfer"), "{text}");
+    assert!(text.contains("one of its statements failed"), "{text}");
+    assert!(text.contains("prepared statements") && text.contains("Statements"), "{text}");
+    measurement.mode.speed = Some(2.0);
+    let text = measurement_terminal(&measurement, false);
+    assert!(text.contains("recorded sessions replayed at 2× their speed"), "{text}");
 }
