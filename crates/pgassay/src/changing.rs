@@ -181,6 +181,12 @@ impl<'a> Changing<'a> {
                 worse.message =
                     format!("{}; and undoing run {}: {}", failure.message, self.run, worse.message);
                 worse.exit = Exit::NotUndone;
+                if worse.hint.is_empty() {
+                    worse.hint = format!(
+                        "once the server answers again, `pgassay rollback {} DSN` takes back what is left",
+                        self.run
+                    );
+                }
                 worse
             }
         };
@@ -350,21 +356,27 @@ fn refuse_unfinished(journal: &Journal, executor: &Executor<'_>) -> Result<(), F
     }
 }
 
-/// What a user must know before anything else: runs that were cut off.
+/// What a user must know before anything else: runs that were cut off, or failed and left something.
 pub fn cut_off(state: &Path) -> Vec<String> {
     if !state.join("journal.sqlite").exists() {
         return Vec::new();
     }
-    let Ok(runs) = Journal::open(state).and_then(|journal| journal.unfinished(None)) else {
+    let Ok(runs) = Journal::open(state).and_then(|journal| journal.runs()) else {
         return Vec::new();
     };
     runs.iter()
-        .filter(|run| !run.process_alive())
-        .map(|run| {
-            format!(
-                "run {} on {} was cut off and may have left changes; `pgassay rollback {} DSN` finds out and restores",
+        .filter_map(|run| {
+            let what = match run.state {
+                RunState::Unfinished if !run.process_alive() => {
+                    "was cut off and may have left changes"
+                }
+                RunState::FailedPartly => "failed and has left changes",
+                _ => return None,
+            };
+            Some(format!(
+                "run {} on {} {what}; `pgassay rollback {} DSN` finds out and restores",
                 run.run, run.target, run.run
-            )
+            ))
         })
         .collect()
 }

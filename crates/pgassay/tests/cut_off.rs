@@ -5,6 +5,8 @@ mod support;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use pgassay_model::plan::PlanTarget;
+use pgassay_model::run::RunState;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -177,4 +179,23 @@ fn ctrl_c_while_measuring_changes_nothing_and_ends_with_130() {
     let rest: Vec<String> = lines.collect();
     assert_eq!(child.wait().unwrap().code(), Some(130), "{rest:?}");
     assert_eq!(shop.everything(), before);
+}
+
+#[test]
+fn a_run_that_failed_and_left_changes_is_told_by_the_next_command() {
+    let state = tempfile::tempdir().unwrap();
+    let journal = pgassay_change::Journal::open(state.path()).unwrap();
+    let target = PlanTarget {
+        system_identifier: Some(1),
+        database: "shop".into(),
+        version_num: 150_000,
+        display: "postgresql://db/shop".into(),
+    };
+    let run = journal.start_run(&target, None).unwrap();
+    journal.finish_run(&run, RunState::FailedPartly).unwrap();
+    drop(journal);
+    let answer = support::pgassay(state.path(), &["history", "--json"]);
+    assert_eq!(answer.status, 0, "{}", answer.stderr);
+    assert!(answer.stderr.contains("has left changes"), "{}", answer.stderr);
+    assert!(answer.stderr.contains(&run), "{}", answer.stderr);
 }
