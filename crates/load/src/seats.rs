@@ -1,8 +1,8 @@
 //! A closed loop of several clients on one thread: while one waits for the server, the others are served.
 //!
 //! With a thread for each client every answer costs a switch between threads; here several that have come
-//! meanwhile are taken up without one. Measured by `benches/pgbench.rs`: at 32 clients on 2 cores a thread
-//! each took about 25 % more CPU per request than pgbench does, seats take less.
+//! meanwhile are taken up without one. Measured by `benches/pgbench.rs` at 32 clients on 2 cores: with a thread
+//! for each, CPU per request was a quarter to a half above pgbench's.
 
 use crate::client::{LEAVING, PAUSE, Shared, precise_timers};
 use crate::connection::{Connection, ConnectionError, Opening, POLL, Patience, Reading, Ready};
@@ -99,13 +99,20 @@ impl Table<'_> {
             let now = self.origin.elapsed();
             self.begin(number, now);
         }
+        let mut several = false;
         while !self.shared.abandon.load(Ordering::Relaxed) {
+            // Where answers come in numbers the cores are busy: backends that run first give more of them, which
+            // spares switches. Measured at 32 clients on 2 cores: 9 answers at a time instead of 7, 5 % less CPU.
+            if several {
+                std::thread::yield_now();
+            }
             let answered = match self.epoll.wait(&mut ready, EpollTimeout::from(tick)) {
                 Ok(answered) => answered,
                 Err(Errno::EINTR) => 0,
                 // Can't be with a descriptor that was open; the requests in flight are given up below.
                 Err(_) => break,
             };
+            several = answered > 1;
             for event in ready.iter().take(answered) {
                 self.answer(event.data() as usize);
             }
