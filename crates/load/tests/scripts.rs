@@ -96,6 +96,32 @@ fn tpcb_runs_as_it_is_by_every_protocol() {
 }
 
 #[test]
+fn pgbench_s_own_scripts_run_on_its_own_tables() {
+    let server = shared();
+    let database = fresh_database(server);
+    let pgbench = |arguments: &[&str]| {
+        std::process::Command::new(server.bin_directory().join("pgbench")).args(arguments).output()
+    };
+    let socket = server.socket_directory().display().to_string();
+    let port = server.port().to_string();
+    // pgbench need not be installed beside the server.
+    let Ok(made) = pgbench(&["-i", "-q", "-h", &socket, "-p", &port, "-U", "postgres", &database])
+    else {
+        return;
+    };
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let mut options = options(&server.dsn(&database));
+    options.protocol = Protocol::Prepared;
+    for (name, statements) in [("tpcb-like", 7), ("simple-update", 5), ("select-only", 1)] {
+        let shown = pgbench(&[&format!("--show-script={name}")]).unwrap();
+        let text = String::from_utf8([shown.stdout, shown.stderr].concat()).unwrap();
+        let measurement = run(&options, &scripts(&[(name, 1.0, &text)]));
+        assert!(measurement.requests > 20, "{name}: {measurement:?}");
+        assert_eq!(measurement.statements.len(), statements, "{text}");
+    }
+}
+
+#[test]
 fn writes_rolled_back_leave_nothing_behind() {
     let server = shared();
     let database = bank(server);
