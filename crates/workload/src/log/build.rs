@@ -264,15 +264,11 @@ fn statements(
     let mut places: HashMap<u64, (usize, Option<Vec<bool>>)> = HashMap::new();
     let mut statements = Vec::with_capacity(groups.len());
     let mut counts = Vec::with_capacity(groups.len());
-    let mut unfit = 0;
     for (number, group) in groups.iter().enumerate() {
         let Some(first) = group.variants.first() else { continue };
         for variant in &group.variants {
-            let fits = group.fits(variant);
-            if !fits {
-                unfit += variant.shape.calls;
-            }
-            places.insert(variant.hash, (number, fits.then(|| variant.normal.parameters.clone())));
+            let fits = group.fits(variant).then(|| variant.normal.parameters.clone());
+            places.insert(variant.hash, (number, fits));
         }
         counts.push(pgassay_sql::parameter_count(&first.normal.sql).unwrap_or(0));
         statements.push(WorkloadStatement {
@@ -284,11 +280,6 @@ fn statements(
             parameter_source: String::new(),
             queryid: group.variants.iter().find_map(|variant| variant.shape.query_id),
         });
-    }
-    if unfit > 0 {
-        notes.push(format!(
-            "{unfit} calls differ from the rest of their statement in the length of lists or the like: they are counted, and stand in with values of the others"
-        ));
     }
     let mut sessions = sessions(&recording, &mut statements, &places, &counts, options);
     if recording.beyond > 0 || sessions.is_empty() {
@@ -320,7 +311,18 @@ fn statements(
             statement.parameters.clear();
         }
     }
-    // Requests whose own values are not known take turns with the others'.
+    let borrowed = sessions
+        .iter()
+        .flat_map(|session| &session.requests)
+        .filter(|request| request.parameters == usize::MAX)
+        .filter(|request| counts.get(request.statement).is_some_and(|count| *count > 0))
+        .count();
+    if borrowed > 0 {
+        notes.push(format!(
+            "{borrowed} of the recorded requests take values of others of their statement: their own are not known, or are lists of other lengths"
+        ));
+    }
+    // These take turns with the others'.
     for (turn, request) in sessions.iter_mut().flat_map(|session| &mut session.requests).enumerate()
     {
         let sets =
@@ -332,7 +334,7 @@ fn statements(
     (statements, sessions)
 }
 
-/// A set for the statement's parameters; None where it has another number of values.
+/// A set for the statement's parameters; None where it has another number of values (a longer list).
 fn parameters_of(
     bytes: &[u8],
     parameters: &[bool],
@@ -340,6 +342,9 @@ fn parameters_of(
     options: &LogOptions,
 ) -> Option<Vec<Option<String>>> {
     let Set { bound, literals } = decode(bytes);
+    if literals.len() != parameters.len() {
+        return None;
+    }
     let kept = literals.into_iter().zip(parameters).filter(|(_, is)| **is).map(|(value, _)| value);
     let mut values: Vec<Option<String>> = bound.into_iter().chain(kept).collect();
     if count == 0 || values.len() != count {
@@ -392,8 +397,10 @@ fn sessions(
             }
             None => usize::MAX,
         };
+        // Times have milliseconds, durations have microseconds: a request does not begin before the last one did.
+        let last = session.requests.last().map_or(0, |last| last.at_us);
         session.requests.push(RecordedRequest {
-            at_us: u64::try_from(request.at - start).unwrap_or(0),
+            at_us: u64::try_from(request.at - start).unwrap_or(0).max(last),
             statement: *number,
             parameters: place,
             took_us: request.took.map(u64::from),

@@ -44,6 +44,8 @@ pub(crate) struct Scan {
     pub comments: Vec<Range<usize>>,
     /// Whether the statement carries the marker of our own.
     pub own: bool,
+    /// Whether the last literal is an element of `IN (…)`.
+    list: bool,
 }
 
 /// Text of the comment that every statement of our own carries.
@@ -96,6 +98,7 @@ impl Scan {
         self.literals.clear();
         self.comments.clear();
         self.own = false;
+        self.list = false;
         let mut at = 0;
         // Start of the text that is not hashed yet.
         let mut text = 0;
@@ -162,9 +165,17 @@ impl Scan {
     }
 
     fn literal(&mut self, sql: &[u8], text: &mut usize, kind: LiteralKind, at: Range<usize>) {
+        let before = sql.get(*text..at.start).unwrap_or_default();
+        let element = !self.literals.is_empty() && matches!(before.trim_ascii(), b",");
+        self.list = if element { self.list } else { follows_in(before) };
+        if element && self.list {
+            // Lists of any length are one statement, as in libpg_query's fingerprint.
+            *text = at.end;
+            self.literals.push(Literal { kind, at });
+            return;
+        }
         // Integers and decimals are told apart, since a parameter's type follows from them.
         let tag: u64 = if kind == LiteralKind::Decimal { 0xd1 } else { 0x11 };
-        let before = sql.get(*text..at.start).unwrap_or_default();
         self.hash = mix(hash(self.hash, before), tag);
         *text = at.end;
         self.literals.push(Literal { kind, at });
@@ -179,6 +190,12 @@ impl Scan {
         *text = at.end;
         self.comments.push(at);
     }
+}
+
+/// Whether a text ends in `IN (`.
+fn follows_in(text: &[u8]) -> bool {
+    let Some(open) = text.trim_ascii_end().strip_suffix(b"(") else { return false };
+    matches!(open.trim_ascii_end(), [.., before, b'i' | b'I', b'n' | b'N'] if before.is_ascii_whitespace())
 }
 
 fn word_end(sql: &[u8], at: usize) -> usize {
@@ -371,6 +388,9 @@ mod tests {
         assert_eq!(plain, key("SELECT a FROM t WHERE b = 1 AND c = 'x' /* trace='7' */"));
         assert_eq!(plain, key("SELECT a FROM t WHERE b = 1 AND c = 'x' -- trace 8"));
         assert_ne!(plain, key("SELECT a FROM t WHERE b = 1 AND d = 'x'"));
+        let list = key("SELECT a FROM t WHERE b IN (1) AND f(1, 2)");
+        assert_eq!(list, key("SELECT a FROM t WHERE b IN (1, 2,3) AND f(1, 2)"));
+        assert_ne!(list, key("SELECT a FROM t WHERE b IN (1) AND f(1, 2, 3)"));
         assert_ne!(plain, key("SELECT a FROM t WHERE b = 1.5 AND c = 'x'"));
     }
 

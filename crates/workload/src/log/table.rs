@@ -1,8 +1,9 @@
 //! The statements met so far, by the hash of their text without literals, in bounded memory.
 //!
-//! When more than [`MOST_SHAPES`] or their texts and values take more than [`MOST_BYTES`], the half with the least
-//! execution time is forgotten (as lossy counting prunes: Manku and Motwani, VLDB 2002) and counted as "others".
-//! What is forgotten and comes again begins at zero, so the count of a rare statement is a lower bound.
+//! When their texts and values take more than [`MOST_BYTES`], the samples of values are halved first. When that does
+//! not help, or there are more than [`MOST_SHAPES`], the half with the least execution time is forgotten (as lossy
+//! counting prunes: Manku and Motwani, VLDB 2002) and counted as "others". What is forgotten and comes again
+//! begins at zero, so the count of a rare statement is a lower bound.
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -13,8 +14,9 @@ use std::hash::{BuildHasherDefault, Hasher};
 pub(crate) const MOST_SHAPES: usize = 10_000;
 /// Bytes of their texts and values.
 const MOST_BYTES: usize = 48 << 20;
-/// Sets of values sampled of each statement (a reservoir: Vitter, 1985, algorithm R).
-const SETS: usize = 200;
+/// Sets of values sampled of each statement (a reservoir: Vitter, 1985, algorithm R), at first and at least.
+const MOST_SETS: usize = 200;
+const LEAST_SETS: usize = 12;
 
 /// A map whose keys are hashes already.
 pub(crate) type ByHash<T> = HashMap<u64, T, BuildHasherDefault<Identity>>;
@@ -69,6 +71,8 @@ pub(crate) struct Table {
     pub shapes: ByHash<Shape>,
     pub others: Others,
     bytes: usize,
+    /// Sets sampled of each statement.
+    sets: usize,
     random: StdRng,
 }
 
@@ -78,6 +82,7 @@ impl Table {
             shapes: ByHash::default(),
             others: Others::default(),
             bytes: 0,
+            sets: MOST_SETS,
             random: StdRng::seed_from_u64(seed),
         }
     }
@@ -85,8 +90,11 @@ impl Table {
     /// The statement of a hash, which is `text` if it is new.
     pub(crate) fn shape(&mut self, hash: u64, text: &[u8]) -> &mut Shape {
         if !self.shapes.contains_key(&hash) {
-            if self.shapes.len() >= MOST_SHAPES || self.bytes + text.len() > MOST_BYTES {
+            if self.shapes.len() >= MOST_SHAPES {
                 self.forget();
+            }
+            if self.bytes + text.len() > MOST_BYTES {
+                self.shrink();
             }
             self.bytes += text.len() + size_of::<Shape>();
         }
@@ -97,11 +105,11 @@ impl Table {
     pub(crate) fn place(&mut self, hash: u64) -> Option<usize> {
         let shape = self.shapes.get_mut(&hash)?;
         shape.seen += 1;
-        if shape.sets.len() < SETS {
+        if shape.sets.len() < self.sets {
             return Some(shape.sets.len());
         }
         let place = self.random.random_range(0..shape.seen) as usize;
-        (place < SETS).then_some(place)
+        (place < self.sets).then_some(place)
     }
 
     /// Keeps a set of values in its place.
@@ -116,6 +124,26 @@ impl Table {
             None => shape.sets.push(set.into()),
         }
         if self.bytes > MOST_BYTES {
+            self.shrink();
+        }
+    }
+
+    /// Halves the samples, and if that is not enough, forgets.
+    fn shrink(&mut self) {
+        while self.sets > LEAST_SETS && self.bytes > MOST_BYTES / 4 * 3 {
+            self.sets /= 2;
+            for shape in self.shapes.values_mut() {
+                // A random half of a sample is a sample.
+                for place in 0..self.sets.min(shape.sets.len()) {
+                    let other = self.random.random_range(place..shape.sets.len());
+                    shape.sets.swap(place, other);
+                }
+                shape.sets.truncate(self.sets);
+                shape.sets.shrink_to_fit();
+            }
+            self.bytes = self.shapes.values().map(bytes).sum();
+        }
+        if self.bytes > MOST_BYTES / 4 * 3 {
             self.forget();
         }
     }
@@ -193,7 +221,7 @@ mod tests {
         let sets = &table.shapes.get(&1).unwrap().sets;
         let late =
             sets.iter().filter(|set| u32::from_le_bytes((&set[..]).try_into().unwrap()) >= 5000);
-        assert_eq!(sets.len(), SETS);
+        assert_eq!(sets.len(), MOST_SETS);
         assert!((60..140).contains(&late.count()));
     }
 }

@@ -106,7 +106,7 @@ async fn statements_values_sessions_and_transactions_are_those_that_ran() {
             (0..7).map(|n| vec![Some(["0", "1", "2", "3", "4", "5", "6"][n])]).collect::<Vec<_>>()
         );
         assert!(first.requests.iter().all(|request| request.took_us.is_some()));
-        assert!(first.requests.is_sorted_by_key(|request| request.at_us / 2000), "{extension}");
+        assert!(first.requests.is_sorted_by_key(|request| request.at_us), "{extension}");
         assert!(workload.skipped.iter().any(|skipped| skipped.reason == "of pgassay itself"));
         assert!(capture.total_ms.iter().all(|ms| *ms > 0.0));
     }
