@@ -27,7 +27,7 @@ fn sum_of_parts(measurement: &Value) -> f64 {
 
 #[test]
 fn a_pgbench_script_is_measured_and_what_it_writes_can_be_rolled_back() {
-    let shop = Shop::open(1_000);
+    let shop = Shop::open(30_000);
     let script = shop.file("shop.pgbench");
     std::fs::write(&script, SCRIPT).unwrap();
     let (dsn, app) = (shop.dsn(), shop.app_dsn());
@@ -59,6 +59,23 @@ fn a_pgbench_script_is_measured_and_what_it_writes_can_be_rolled_back() {
     assert!((sum_of_parts(&measurement) - total).abs() < 0.01 * total, "{measurement}");
     assert!(measurement["ledger_ms"]["execute"].as_f64().unwrap() > 0.0);
     assert_eq!(active(&shop), before, "nothing is committed");
+
+    // Its statements are advised on like others.
+    let slow = shop.file("slow.pgbench");
+    std::fs::write(
+        &slow,
+        "\\set n random(1, 30000)\nSELECT id FROM users WHERE username = 'user' || :n;\n",
+    )
+    .unwrap();
+    let both = format!("{script}@2,{slow}");
+    let plan = shop.file("plan.json");
+    let answer = shop.pgassay(&["plan", &dsn, "--workload", &both, "-o", &plan, "--json"]);
+    assert_eq!(answer.status, 0, "{}", answer.stderr);
+    assert!(
+        answer.json()["changes"].to_string().contains("users_username_idx"),
+        "{}",
+        answer.stdout
+    );
 
     // Directly, as pgbench -M prepared does it, and in earnest.
     let answer = measure(&dsn, &["--writes", "run", "--protocol", "prepared", "--clients", "2"]);
