@@ -57,6 +57,12 @@ pub fn capture_logs(paths: &[PathBuf], options: &LogOptions) -> Result<LogCaptur
     }
     if collector.tally.statements == 0 && collector.tally.plans == 0 {
         let tally = &collector.tally;
+        // The prefix of processes without a session can match where that of sessions does not (%q).
+        if tally.elsewhere + tally.own + tally.before_window + tally.too_long == 0
+            && let Some(suspect) = read.suspect
+        {
+            return Err(suspect);
+        }
         let because = [
             (tally.elsewhere, "statements are of other databases"),
             (tally.own, "are pgassay's own"),
@@ -88,6 +94,8 @@ pub(crate) struct Reading {
     /// Lines that are no entries, and the first of them.
     pub foreign: u64,
     pub example: String,
+    /// The error that such lines are, should there be no statements.
+    suspect: Option<LogError>,
 }
 
 impl Reading {
@@ -134,6 +142,9 @@ impl Reading {
         }
         if counts.foreign > 0 && self.example.is_empty() {
             self.example = String::from_utf8_lossy(&counts.example).into_owned();
+        }
+        if counts.foreign > 0 && self.suspect.is_none() {
+            self.suspect = Some(no_entries(&path, name, prefix, counts));
         }
         self.foreign += counts.foreign;
         self.files.push((path, name));

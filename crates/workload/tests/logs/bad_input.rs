@@ -27,6 +27,15 @@ fn a_wrong_prefix_shows_the_line_what_is_expected_and_what_would_fit() {
 }
 
 #[test]
+fn a_prefix_that_fits_processes_without_a_session_only_is_wrong_too() {
+    let log = b"2026-01-31 12:34:56.789 UTC [7] LOG:  checkpoint starting: time\n\
+        2026-01-31 12:34:56.789 UTC [7] me@db LOG:  duration: 1.0 ms  statement: SELECT 1\n";
+    let error = capture(log, &LogOptions::default()).unwrap_err();
+    assert!(matches!(error, LogError::WrongPrefix { .. }));
+    assert!(error.to_string().contains("'%m [%p] %q%u@%d ' would fit"), "{error}");
+}
+
+#[test]
 fn binary_empty_and_statementless_files_are_refused() {
     let options = LogOptions::default();
     assert!(matches!(capture(b"\x7fELF\0\0\0\0", &options), Err(LogError::Binary { .. })));
