@@ -1,0 +1,95 @@
+//! `capture` from logs, as a user runs it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod support;
+
+use pgassay_testkit::{Postgres, PostgresOptions};
+use support::pgassay;
+
+fn logging_server() -> Postgres {
+    let settings = [
+        ("shared_preload_libraries", "'pg_stat_statements'"),
+        ("log_min_duration_statement", "0"),
+        ("log_line_prefix", "'%m [%p] %q%u@%d '"),
+    ];
+    Postgres::start(PostgresOptions {
+        settings: settings.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
+        stop_with_process: true,
+        ..PostgresOptions::default()
+    })
+    .unwrap()
+}
+
+#[test]
+fn a_log_and_pg_stat_statements_are_read_alone_and_together() {
+    let server = logging_server();
+    server
+        .execute(
+            "postgres",
+            "CREATE EXTENSION pg_stat_statements; CREATE TABLE t (id int PRIMARY KEY, a text);
+             INSERT INTO t SELECT n, 'x' || n FROM generate_series(1, 100) AS n; ANALYZE t",
+        )
+        .unwrap();
+    server
+        .execute("postgres", "SET log_min_duration_statement = -1; SELECT count(*) FROM t")
+        .unwrap();
+    for number in 1..=5 {
+        server.execute("postgres", &format!("SELECT a FROM t WHERE id = {number}")).unwrap();
+    }
+    let state = tempfile::tempdir().unwrap();
+    let (dsn, log) = (server.dsn("postgres"), server.log_file());
+    let (log, output) = (log.to_str().unwrap(), state.path().join("w.json"));
+    let capture = |more: &[&str]| {
+        let mut arguments = vec!["capture", "--log", log, "--json", "-o", output.to_str().unwrap()];
+        arguments.extend(more);
+        let answer = pgassay(state.path(), &arguments);
+        assert_eq!(answer.status, 0, "{}{}", answer.stdout, answer.stderr);
+        pgassay_workload::read(&output).unwrap()
+    };
+    let weight = |workload: &pgassay_model::workload::Workload, part: &str| {
+        workload
+            .statements
+            .iter()
+            .find(|statement| statement.sql.contains(part))
+            .map(|found| found.weight)
+    };
+    let with_server = capture(&[&dsn, "--from", "log"]);
+    assert_eq!(weight(&with_server, "SELECT a"), Some(5.0));
+    assert_eq!(weight(&with_server, "count"), None);
+    let selects: Vec<_> =
+        with_server.sessions.iter().flat_map(|session| &session.requests).collect();
+    assert_eq!(selects.len(), 5);
+    let without = capture(&["--from", "log", "--log-line-prefix", "%m [%p] %q%u@%d "]);
+    assert_eq!(weight(&without, "SELECT a"), Some(5.0));
+    let both = capture(&[&dsn, "--from", "both"]);
+    assert_eq!((weight(&both, "SELECT a"), weight(&both, "count")), (Some(5.0), Some(1.0)));
+    let select =
+        both.statements.iter().find(|statement| statement.sql.contains("SELECT a")).unwrap();
+    assert!(select.queryid.is_some());
+    assert_eq!(select.parameters.concat(), ["1", "2", "3", "4", "5"].map(|n| Some(n.to_owned())));
+}
+
+#[test]
+fn a_prefix_that_is_not_the_logs_is_bad_input_with_the_line() {
+    let state = tempfile::tempdir().unwrap();
+    let log = state.path().join("log");
+    std::fs::write(&log, "2026-01-31 12:00:00 UTC:me:LOG:  statement: SELECT 1\n").unwrap();
+    let output = state.path().join("w.json");
+    let answer = pgassay(
+        state.path(),
+        &[
+            "capture",
+            "--from",
+            "log",
+            "--log",
+            log.to_str().unwrap(),
+            "-o",
+            output.to_str().unwrap(),
+            "--json",
+        ],
+    );
+    assert_eq!(answer.status, 2);
+    let error = answer.json()["error"].as_str().unwrap().to_owned();
+    assert!(error.contains("UTC:me:LOG") && error.contains("[12345] LOG:"), "{error}");
+    assert!(!output.exists());
+}
