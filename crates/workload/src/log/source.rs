@@ -94,8 +94,7 @@ pub(crate) fn sources(paths: &[PathBuf], prefix: &Prefix) -> Result<Vec<Source>,
                     found.push(entry.path());
                 }
             }
-            found.sort();
-            files.extend(found);
+            files.extend(once(found));
         } else {
             files.push(path.clone());
         }
@@ -111,6 +110,26 @@ pub(crate) fn sources(paths: &[PathBuf], prefix: &Prefix) -> Result<Vec<Source>,
         sources.sort_by_key(|source| source.begins);
     }
     Ok(sources)
+}
+
+/// A directory's logs in order of names. With several `log_destination`s the server writes the same entries into
+/// files that differ in their extensions: of these the one that needs no prefix is read.
+fn once(mut found: Vec<PathBuf>) -> Vec<PathBuf> {
+    const WRITTEN: [&str; 3] = ["json", "csv", "log"];
+    let rank = |path: &Path| {
+        let extension = path.extension()?.to_str()?.to_owned();
+        WRITTEN.iter().position(|written| *written == extension)
+    };
+    found.sort();
+    let all = found.clone();
+    found.retain(|path| {
+        let better = |other: &&PathBuf| {
+            other.with_extension("") == path.with_extension("")
+                && matches!((rank(other), rank(path)), (Some(other), Some(own)) if other < own)
+        };
+        !all.iter().any(|other| better(&other))
+    });
+    found
 }
 
 fn source(path: &Path, prefix: &Prefix) -> Result<Source, LogError> {

@@ -78,3 +78,18 @@ fn a_truncated_archive_gives_what_is_whole_and_says_so() {
     assert!(capture.workload.statements[0].weight >= 1.0);
     assert!(capture.workload.skipped.iter().any(|skipped| skipped.reason.contains("ends early")));
 }
+
+#[test]
+fn the_same_log_in_two_formats_of_a_directory_is_read_once() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("a.log"), lines(0, "a")).unwrap();
+    fs::write(
+        directory.path().join("a.json"),
+        "{\"timestamp\":\"2026-01-31 12:00:00.000 UTC\",\"pid\":7,\"error_severity\":\"LOG\",\
+         \"message\":\"duration: 1.000 ms  statement: SELECT * FROM a WHERE id = 1\"}\n",
+    )
+    .unwrap();
+    let capture = capture_logs(&[directory.path().into()], &LogOptions::default()).unwrap();
+    assert_eq!(capture.workload.statements[0].weight, 1.0);
+    assert!(capture.workload.source.contains("a.json (jsonlog)"));
+}
