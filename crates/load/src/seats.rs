@@ -173,8 +173,13 @@ impl Table<'_> {
         let Some(seat) = self.seats.get_mut(number) else { return };
         let Some(connection) = &mut seat.connection else { return };
         let patience = Patience::new(&self.shared.abandon, self.shared.statement_timeout);
-        // What comes unasked is the end of the session.
-        let reading = seat.waiting.get_or_insert_default();
+        let Some(reading) = &mut seat.waiting else {
+            // What comes unasked is the end of the session, or a notice.
+            if connection.read_on(&mut Reading::default(), patience).is_err() {
+                seat.connection = None;
+            }
+            return;
+        };
         match connection.read_on(reading, patience) {
             Ok(None) => {}
             Ok(Some(ready)) => self.take(number, ready),

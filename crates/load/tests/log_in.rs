@@ -4,13 +4,13 @@
 
 mod support;
 
-use pgassay_load::LoadError;
+use pgassay_load::{LoadError, LoadMode, Protocol};
 use pgassay_model::connection::SslMode;
 use pgassay_model::measurement::Connect;
 use pgassay_testkit::{PgBouncer, PgBouncerOptions, Postgres, PostgresOptions, shared};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
-use support::{drive, options, select_one};
+use support::{drive, options, select_one, statement, workload};
 
 #[test]
 fn trust_and_scram_log_in_and_answer() {
@@ -96,6 +96,20 @@ fn md5_clear_text_and_tls_log_in_and_answer() {
     let parts = driven.client_parts;
     assert!(parts.tls_ms > 0.0 && parts.auth_ms > 0.0 && parts.connect_ms > 0.0, "{parts:?}");
 
+    // Several clients on a thread, and answers of many records.
+    let mut crowd = encrypted.clone();
+    crowd.connect = Connect::Reuse;
+    crowd.mode = LoadMode::Closed { clients: 7 };
+    let long = statement("long", "SELECT pg_catalog.repeat('x', 400000)", 1.0);
+    let load = workload(vec![statement("short", "SELECT 1", 5.0), long]);
+    for protocol in [Protocol::Extended, Protocol::Prepared] {
+        crowd.protocol = protocol;
+        let measurement = drive(&load, &crowd).unwrap().measurement;
+        assert_eq!(measurement.errors, 0, "{:?}", measurement.notes);
+        assert!(measurement.statements.iter().all(|own| own.requests > 0), "{measurement:?}");
+        // Nothing that has come is left lying until a neighbour's answer or a tick of 100 ms.
+        assert!(measurement.latency_ms.p50 < 90.0, "{:?}", measurement.latency_ms);
+    }
     encrypted.target.ssl_mode = SslMode::VerifyFull;
     let error = drive(&select_one(), &encrypted).unwrap_err();
     assert!(matches!(error, LoadError::Tls { .. }), "{error:?}");
