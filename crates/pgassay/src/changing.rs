@@ -1,13 +1,11 @@
-//! A run from its first change to its end: journal and executor composed, and what the history says of runs.
+//! A run from its first change to its end: journal and executor composed.
 
 use crate::failure::{Exit, Failure};
 use crate::target::Target;
-use jiff::Timestamp;
 use pgassay_change::{ChangeError, Executor, ExecutorOptions, Journal, JournalError, PoolerAccess};
-use pgassay_model::plan::{Plan, PlannedChange, Risk, RiskLevel};
-use pgassay_model::run::{self, ChangeOutcome, ChangeState, History, Run, RunState};
+use pgassay_model::plan::{Plan, PlannedChange};
+use pgassay_model::run::{Run, RunState};
 use pgassay_postgres::Session;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -38,7 +36,13 @@ impl Access {
         })
     }
 
-    async fn executor(&self, target: &Target) -> Result<Executor<'_>, Failure> {
+    /// The journal.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// An executor on the target, which holds its advisory lock.
+    pub async fn executor(&self, target: &Target) -> Result<Executor<'_>, Failure> {
         let options = ExecutorOptions {
             pooler: pooler_access(target)?,
             interrupt: target.interrupt.clone(),
@@ -90,6 +94,20 @@ impl<'a> Changing<'a> {
         let ready = refuse_unfinished(&access.journal, &executor);
         executor.close().await.map_err(change_failure)?;
         ready
+    }
+
+    /// Checks all of a plan and changes nothing.
+    pub async fn check(target: &Target, access: &Access, plan: &Plan) -> Result<(), Failure> {
+        let executor = access.executor(target).await?;
+        executor.check_target(&plan.target).map_err(change_failure)?;
+        refuse_unfinished(&access.journal, &executor)?;
+        executor.preflight(&plan.changes).await.map_err(change_failure)?;
+        executor.close().await.map_err(change_failure)
+    }
+
+    /// Checks all of a plan within the run, before its first change.
+    pub async fn preflight(&self, plan: &Plan) -> Result<(), Failure> {
+        self.executor.preflight(&plan.changes).await.map_err(change_failure)
     }
 
     /// Whether progress of single changes is kept to itself, as while they are switched on and off.
@@ -205,126 +223,6 @@ impl<'a> Changing<'a> {
         journal.save_document(&run.run, run).map_err(journal_failure)?;
         journal.finish_run(&run.run, run.state).map_err(journal_failure)
     }
-
-    /// Applies a whole plan without measuring; a failure takes back all of it. `dry_run`: checks only.
-    pub async fn apply_all(target: &Target, plan: &Plan, dry_run: bool) -> Result<Run, Failure> {
-        let access = Access::open(target).await?;
-        if dry_run {
-            let executor = access.executor(target).await?;
-            executor.check_target(&plan.target).map_err(change_failure)?;
-            refuse_unfinished(&access.journal, &executor)?;
-            executor.preflight(&plan.changes).await.map_err(change_failure)?;
-            executor.close().await.map_err(change_failure)?;
-            let outcomes = plan
-                .changes
-                .iter()
-                .map(|change| {
-                    outcome(change, ChangeState::Skipped, "dry run: it could be applied", None)
-                })
-                .collect();
-            return Ok(document(target, plan, String::new(), RunState::Finished, outcomes));
-        }
-        let mut changing = Changing::begin(target, &access, plan).await?;
-        if let Err(error) = changing.executor.preflight(&plan.changes).await {
-            return Err(changing.abandon(change_failure(error)).await);
-        }
-        let mut outcomes = Vec::new();
-        for change in &plan.changes {
-            match changing.apply(change).await {
-                Ok(Tried::Applied { elapsed_s, pending_restart, notes }) => {
-                    let mut reason = "applied, not measured".to_owned();
-                    if pending_restart {
-                        reason.push_str("; comes into force when the server is restarted");
-                    }
-                    for note in notes {
-                        reason.push_str(&format!("; {note}"));
-                    }
-                    outcomes.push(outcome(change, ChangeState::Applied, &reason, Some(elapsed_s)));
-                }
-                // Preflight let it pass: the target changed meanwhile.
-                Ok(Tried::Refused(reason)) => {
-                    let failure =
-                        Failure::new(Exit::Undone, format!("{}: {reason}", change.id), "");
-                    return Err(changing.abandon(failure).await);
-                }
-                Err(failure) => return Err(changing.abandon(failure).await),
-            }
-        }
-        let mut run =
-            document(target, plan, changing.run().to_owned(), RunState::Finished, outcomes);
-        run.backups = changing.backups();
-        run.rollback = crate::outcome::rollback_commands(&run.run, target, &run.changes);
-        changing.finish(&run).await?;
-        Ok(run)
-    }
-}
-
-fn outcome(
-    change: &PlannedChange,
-    state: ChangeState,
-    reason: &str,
-    elapsed_s: Option<f64>,
-) -> ChangeOutcome {
-    ChangeOutcome {
-        id: change.id.clone(),
-        kind: change.change.kind().to_owned(),
-        title: change.title.clone(),
-        group: change.group.clone(),
-        state,
-        verdict: None,
-        reason: reason.to_owned(),
-        comparison: Vec::new(),
-        undo: change.undo.clone(),
-        elapsed_s,
-    }
-}
-
-/// The document of a run that was not measured.
-fn document(
-    target: &Target,
-    plan: &Plan,
-    run: String,
-    state: RunState,
-    changes: Vec<ChangeOutcome>,
-) -> Run {
-    let applied = changes.iter().filter(|change| change.state == ChangeState::Applied).count();
-    let reasons: Vec<String> = plan
-        .changes
-        .iter()
-        .flat_map(|change| {
-            change.risk.reasons.iter().map(|reason| format!("{}: {reason}", change.id))
-        })
-        .collect();
-    Run {
-        schema: run::SCHEMA.to_owned(),
-        generated_at: Timestamp::now(),
-        run,
-        state,
-        target: target.server.to_string(),
-        server_version: String::new(),
-        headline: format!(
-            "{applied} changes applied, none of them measured: no improvement is claimed"
-        ),
-        before: None,
-        after: None,
-        comparison: Vec::new(),
-        changes,
-        targets: Vec::new(),
-        risk: Risk {
-            level: plan
-                .changes
-                .iter()
-                .map(|change| change.risk.level)
-                .max()
-                .unwrap_or(RiskLevel::Low),
-            reasons,
-        },
-        checks: Vec::new(),
-        rollback: Vec::new(),
-        plan: Some(plan.clone()),
-        backups: Vec::new(),
-        notes: Vec::new(),
-    }
 }
 
 /// How PgBouncer is reached and edited, where console and file were given.
@@ -342,6 +240,7 @@ fn pooler_access(target: &Target) -> Result<Option<PoolerAccess>, Failure> {
     Ok(Some(PoolerAccess { console: console.clone(), ini: ini.clone(), binary }))
 }
 
+/// Refuses to begin while an earlier run on the target is open.
 fn refuse_unfinished(journal: &Journal, executor: &Executor<'_>) -> Result<(), Failure> {
     match journal.unfinished(Some(&executor.target())).map_err(journal_failure)?.first() {
         None => Ok(()),
@@ -356,147 +255,8 @@ fn refuse_unfinished(journal: &Journal, executor: &Executor<'_>) -> Result<(), F
     }
 }
 
-/// What a user must know before anything else: runs that were cut off, or failed and left something.
-pub fn cut_off(state: &Path) -> Vec<String> {
-    if !state.join("journal.sqlite").exists() {
-        return Vec::new();
-    }
-    let Ok(runs) = Journal::open(state).and_then(|journal| journal.runs()) else {
-        return Vec::new();
-    };
-    runs.iter()
-        .filter_map(|run| {
-            let what = match run.state {
-                RunState::Unfinished if !run.process_alive() => {
-                    "was cut off and may have left changes"
-                }
-                RunState::FailedPartly => "failed and has left changes",
-                _ => return None,
-            };
-            Some(format!(
-                "run {} on {} {what}; `pgassay rollback {} DSN` finds out and restores",
-                run.run, run.target, run.run
-            ))
-        })
-        .collect()
-}
-
-/// A stored run by its identity, or `latest`.
-pub fn load_run(state: &Path, run: &str) -> Result<Run, Failure> {
-    let journal = Journal::open(state).map_err(journal_failure)?;
-    let run = match run {
-        "latest" => journal
-            .runs()
-            .map_err(journal_failure)?
-            .first()
-            .map(|record| record.run.clone())
-            .ok_or_else(|| {
-                Failure::input("the journal has no run", "`pgassay optimize` or `apply` makes one")
-            })?,
-        named => named.to_owned(),
-    };
-    journal.load_document(&run).map_err(journal_failure)?.ok_or_else(|| {
-        Failure::input(
-            format!("run {run} did not come to its end and has no report"),
-            "`pgassay history` tells what it left",
-        )
-    })
-}
-
-/// Stores the document of a run anew, as after measuring again.
-pub fn store(state: &Path, run: &Run) -> Result<(), Failure> {
-    Journal::open(state)
-        .and_then(|journal| journal.save_document(&run.run, run))
-        .map_err(journal_failure)
-}
-
-/// Takes back a run, or one of its changes; returns what to tell, and the history.
-pub async fn rollback(
-    target: &Target,
-    run: &str,
-    change: Option<&str>,
-) -> Result<(String, History), Failure> {
-    let access = Access::open(target).await?;
-    let mut executor = access.executor(target).await?;
-    let run = match run {
-        "latest" => newest_to_undo(&access.journal, &executor)?,
-        named => access.journal.run(named).map_err(journal_failure)?.run,
-    };
-    let text = match change {
-        Some(change) => {
-            executor.rollback(&run, change).await.map_err(change_failure)?;
-            format!("{change} of run {run} is taken back")
-        }
-        None => match executor.rollback_run(&run).await.map_err(change_failure)?.as_slice() {
-            [] => format!("run {run} has nothing in force: nothing to take back"),
-            changes => format!("run {run} is taken back: {}", changes.join(", ")),
-        },
-    };
-    note_in_document(&access.journal, &run, change)?;
-    executor.close().await.map_err(change_failure)?;
-    Ok((text, history(&target.state, None)?))
-}
-
-/// Brings the stored document up to date with a roll-back.
-fn note_in_document(journal: &Journal, run: &str, change: Option<&str>) -> Result<(), Failure> {
-    let Some(mut document) = journal.load_document(run).map_err(journal_failure)? else {
-        return Ok(());
-    };
-    let now = Timestamp::now();
-    for outcome in &mut document.changes {
-        if change.is_none_or(|id| outcome.id == id) && crate::commands::in_force(outcome.state) {
-            outcome.state = ChangeState::RolledBack;
-            outcome.reason =
-                format!("taken back on demand at {now:.0}; before that: {}", outcome.reason);
-        }
-    }
-    document.notes.push(match change {
-        Some(id) => {
-            format!("{id} was taken back on demand at {now:.0}; what was measured after is with it")
-        }
-        None => format!(
-            "the whole run was taken back on demand at {now:.0}; what was measured after is with it"
-        ),
-    });
-    if !document.changes.iter().any(|outcome| crate::commands::in_force(outcome.state)) {
-        document.state = RunState::RolledBack;
-        document.rollback.clear();
-        journal.finish_run(run, RunState::RolledBack).map_err(journal_failure)?;
-    }
-    journal.save_document(run, &document).map_err(journal_failure)
-}
-
-/// The newest run on the executor's target with something to take back.
-fn newest_to_undo(journal: &Journal, executor: &Executor<'_>) -> Result<String, Failure> {
-    let own = executor.target();
-    for record in journal.runs().map_err(journal_failure)? {
-        let open = record.state == RunState::Unfinished
-            || journal
-                .changes(&record.run)
-                .map_err(journal_failure)?
-                .iter()
-                .any(|change| change.state.may_be_in_force());
-        if record.is_of(&own) && open {
-            return Ok(record.run);
-        }
-    }
-    Err(Failure::input(
-        format!("no run on {} has anything to take back", own.display),
-        "`pgassay history` lists runs; --state names another journal",
-    ))
-}
-
-/// All runs, or those on one target.
-pub fn history(state: &Path, only: Option<&str>) -> Result<History, Failure> {
-    let mut history =
-        Journal::open(state).and_then(|journal| journal.history()).map_err(journal_failure)?;
-    if let Some(target) = only {
-        history.runs.retain(|run| run.target == target);
-    }
-    Ok(history)
-}
-
-fn journal_failure(error: JournalError) -> Failure {
+/// A failure of the journal, with its exit status.
+pub fn journal_failure(error: JournalError) -> Failure {
     let hint = match error {
         JournalError::Directory { .. } | JournalError::Sqlite { .. } => {
             "see that the state directory can be written and its disk has room; --state names another"
@@ -506,7 +266,8 @@ fn journal_failure(error: JournalError) -> Failure {
     Failure::input(error.to_string(), hint)
 }
 
-fn change_failure(error: ChangeError) -> Failure {
+/// A failure of a change, with its exit status.
+pub fn change_failure(error: ChangeError) -> Failure {
     let exit = match error.exit_status() {
         2 => Exit::Input,
         3 => Exit::Unreachable,

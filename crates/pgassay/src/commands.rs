@@ -1,6 +1,5 @@
 //! One function per command: from arguments to an answer.
 
-use crate::changing::{self, Changing};
 use crate::cli::{self, Cli, Command};
 use crate::failure::{Exit, Failure, chain};
 use crate::goal::Goal;
@@ -8,7 +7,9 @@ use crate::measure::{self, Options};
 use crate::optimize::{self, Request};
 use crate::progress::Progress;
 use crate::target::Target;
-use crate::{Answer, advising, bench, capturing, demo, driving, outcome, planning};
+use crate::{
+    Answer, advising, applying, bench, capturing, demo, driving, outcome, past_runs, planning,
+};
 use jiff::Timestamp;
 use pgassay_judge::{Design, Margins};
 use pgassay_model::comparison::Verdict;
@@ -71,7 +72,7 @@ impl Context<'_> {
     /// What `dsn` and the common flags point at; says first which runs were cut off.
     pub fn target(&self, dsn: &str) -> Result<Target, Failure> {
         let target = Target::resolve(dsn, self.common, self.interrupt, self.progress)?;
-        for warning in changing::cut_off(&target.state) {
+        for warning in past_runs::cut_off(&target.state) {
             self.progress.say(format!("warning: {warning}"));
         }
         Ok(target)
@@ -229,7 +230,7 @@ impl Context<'_> {
             }
             plan.changes.retain(|change| arguments.change.contains(&change.id));
         }
-        let run = Changing::apply_all(&target, &plan, arguments.dry_run).await?;
+        let run = applying::apply(&target, &plan, arguments.dry_run).await?;
         let mut text = String::new();
         for change in &run.changes {
             text.push_str(&format!("{}: {} ({})\n", change.id, change.title, change.reason));
@@ -249,7 +250,7 @@ impl Context<'_> {
     async fn verify(&self, arguments: &cli::Verify) -> Result<Answer, Failure> {
         let goal = Goal::parse(&arguments.target, &arguments.gain)?;
         let target = self.target(&arguments.dsn)?;
-        let run = changing::load_run(&target.state, &arguments.run)?;
+        let run = past_runs::load_run(&target.state, &arguments.run)?;
         let before = run.before.clone().or_else(|| run.plan.as_ref()?.measurement.clone()).ok_or_else(|| {
             Failure::input(
                 format!("run {} has no measurement from before it", run.run),
@@ -283,7 +284,7 @@ impl Context<'_> {
             measure::measure(&target, Some(&session), console.as_ref(), &workload, &options)
                 .await?;
         let run = outcome::verified(&session, console.as_ref(), run, before, after, &goal).await?;
-        changing::store(&target.state, &run)?;
+        past_runs::store(&target.state, &run)?;
         let yes =
             !run.comparison.iter().any(|entry| {
                 entry.metric == "latency_mean_ms" && entry.verdict == Verdict::Regressed
@@ -355,7 +356,7 @@ impl Context<'_> {
             Some((run, change)) => (run, Some(change)),
             None => (arguments.run.as_str(), None),
         };
-        let (text, history) = changing::rollback(&target, run, change).await?;
+        let (text, history) = past_runs::rollback(&target, run, change).await?;
         Ok(Answer { text, json: to_json(&history)?, yes: true })
     }
 
@@ -363,7 +364,7 @@ impl Context<'_> {
         let dsn = arguments.dsn.as_deref().unwrap_or("postgresql://localhost/postgres");
         let target = self.target(dsn)?;
         let only = arguments.dsn.is_some().then(|| target.server.to_string());
-        let history = changing::history(&target.state, only.as_deref())?;
+        let history = past_runs::history(&target.state, only.as_deref())?;
         Ok(Answer {
             text: pgassay_report::history_terminal(&history, self.color),
             json: to_json(&history)?,
@@ -373,7 +374,7 @@ impl Context<'_> {
 
     fn report(&self, arguments: &cli::ReportArgs) -> Result<Answer, Failure> {
         let target = self.target("postgresql://localhost/postgres")?;
-        let run = changing::load_run(&target.state, &arguments.run)?;
+        let run = past_runs::load_run(&target.state, &arguments.run)?;
         let text = match arguments.format {
             cli::Format::Md => pgassay_report::markdown(&run),
             cli::Format::Html => pgassay_report::html(&run),

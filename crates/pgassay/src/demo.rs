@@ -22,6 +22,9 @@ const DATABASE: &str = "app";
 /// 150 million rows in the largest relation, some 20 GB: more is a slip of the finger, and a full disk.
 const MOST_SCALE: f64 = 100.0;
 
+/// What becomes of the commands that undo a demonstration.
+const GONE: &str = "the servers of this demonstration were removed with it, so the commands that undo it have nothing left to undo; with --keep they stay and the commands can be tried";
+
 /// Runs a scenario and returns the run; the report lies in the returned folder.
 pub async fn demo(
     arguments: &cli::Demo,
@@ -129,7 +132,10 @@ pub async fn demo(
         budget: None,
         rehearse: arguments.rehearse,
     };
-    let run = optimize::optimize(&target, &snapshot, &workload, &request).await?;
+    let mut run = optimize::optimize(&target, &snapshot, &workload, &request).await?;
+    if !arguments.keep {
+        run.notes.push(GONE.to_owned());
+    }
     write_report(&run, &out)?;
     if arguments.keep {
         let server_pid = server.postmaster_pid().unwrap_or_default();

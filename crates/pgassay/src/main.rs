@@ -3,6 +3,7 @@
 //! Owns composition only: every stage of the pipeline lives in a crate of its own.
 
 mod advising;
+mod applying;
 mod bench;
 mod capturing;
 mod changing;
@@ -18,6 +19,7 @@ mod measure;
 mod optimize;
 mod outcome;
 mod paired;
+mod past_runs;
 mod planning;
 mod progress;
 mod rehearsal;

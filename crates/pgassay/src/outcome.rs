@@ -200,7 +200,7 @@ fn largest_part(measurement: &Measurement) -> (&'static str, f64) {
     let ledger = &measurement.ledger_ms;
     [
         ("connecting", ["connect", "tls", "auth"].as_slice()),
-        ("waiting for a connection of the pool", &["pool_wait"]),
+        ("waiting for a free connection", &["pool_wait"]),
         ("parsing and planning", &["parse_plan"]),
         ("execution", &["execute"]),
         ("network, commit and the rest", &["network"]),

@@ -129,7 +129,7 @@ pub(crate) fn ledger_part(part: &str) -> String {
         "connect" => "connect",
         "tls" => "TLS handshake",
         "auth" => "log-in",
-        "pool_wait" => "wait for the pool",
+        "pool_wait" => "wait for a connection",
         "parse_plan" => "parse and plan",
         "execute" => "execute",
         "network" => "network and rest",
@@ -142,7 +142,7 @@ pub(crate) fn ledger_part(part: &str) -> String {
 pub(crate) fn lever(lever: &str) -> String {
     match lever {
         "connections" => "connecting (reuse, log-in secrets)",
-        "pool" => "waiting for the pool (its size)",
+        "pool" => "waiting for a connection (pool)",
         "planning" => "parsing and planning",
         "execution" => "execution (indexes, parameters, caching)",
         "network" => "network and the rest",

@@ -1,0 +1,149 @@
+//! Runs that are over, or were cut off: their reports, the history, and taking them back.
+
+use crate::changing::{Access, change_failure, journal_failure};
+use crate::failure::Failure;
+use crate::target::Target;
+use jiff::Timestamp;
+use pgassay_change::{Executor, Journal};
+use pgassay_model::run::{ChangeState, History, Run, RunState};
+use std::path::Path;
+
+/// What a user must know before anything else: runs that were cut off, or failed and left something.
+pub fn cut_off(state: &Path) -> Vec<String> {
+    if !state.join("journal.sqlite").exists() {
+        return Vec::new();
+    }
+    let Ok(runs) = Journal::open(state).and_then(|journal| journal.runs()) else {
+        return Vec::new();
+    };
+    runs.iter()
+        .filter_map(|run| {
+            let what = match run.state {
+                RunState::Unfinished if !run.process_alive() => {
+                    "was cut off and may have left changes"
+                }
+                RunState::FailedPartly => "failed and has left changes",
+                _ => return None,
+            };
+            Some(format!(
+                "run {} on {} {what}; `pgassay rollback {} DSN` finds out and restores",
+                run.run, run.target, run.run
+            ))
+        })
+        .collect()
+}
+
+/// A stored run by its identity, or `latest`.
+pub fn load_run(state: &Path, run: &str) -> Result<Run, Failure> {
+    let journal = Journal::open(state).map_err(journal_failure)?;
+    let run = match run {
+        "latest" => journal
+            .runs()
+            .map_err(journal_failure)?
+            .first()
+            .map(|record| record.run.clone())
+            .ok_or_else(|| {
+                Failure::input("the journal has no run", "`pgassay optimize` or `apply` makes one")
+            })?,
+        named => named.to_owned(),
+    };
+    journal.load_document(&run).map_err(journal_failure)?.ok_or_else(|| {
+        Failure::input(
+            format!("run {run} did not come to its end and has no report"),
+            "`pgassay history` tells what it left",
+        )
+    })
+}
+
+/// Stores the document of a run anew, as after measuring again.
+pub fn store(state: &Path, run: &Run) -> Result<(), Failure> {
+    Journal::open(state)
+        .and_then(|journal| journal.save_document(&run.run, run))
+        .map_err(journal_failure)
+}
+
+/// Takes back a run, or one of its changes; returns what to tell, and the history.
+pub async fn rollback(
+    target: &Target,
+    run: &str,
+    change: Option<&str>,
+) -> Result<(String, History), Failure> {
+    let access = Access::open(target).await?;
+    let mut executor = access.executor(target).await?;
+    let run = match run {
+        "latest" => newest_to_undo(access.journal(), &executor)?,
+        named => access.journal().run(named).map_err(journal_failure)?.run,
+    };
+    let text = match change {
+        Some(change) => {
+            executor.rollback(&run, change).await.map_err(change_failure)?;
+            format!("{change} of run {run} is taken back")
+        }
+        None => match executor.rollback_run(&run).await.map_err(change_failure)?.as_slice() {
+            [] => format!("run {run} has nothing in force: nothing to take back"),
+            changes => format!("run {run} is taken back: {}", changes.join(", ")),
+        },
+    };
+    note_in_document(access.journal(), &run, change)?;
+    executor.close().await.map_err(change_failure)?;
+    Ok((text, history(&target.state, None)?))
+}
+
+/// Brings the stored document up to date with a roll-back.
+fn note_in_document(journal: &Journal, run: &str, change: Option<&str>) -> Result<(), Failure> {
+    let Some(mut document) = journal.load_document(run).map_err(journal_failure)? else {
+        return Ok(());
+    };
+    let now = Timestamp::now();
+    for outcome in &mut document.changes {
+        if change.is_none_or(|id| outcome.id == id) && crate::commands::in_force(outcome.state) {
+            outcome.state = ChangeState::RolledBack;
+            outcome.reason =
+                format!("taken back on demand at {now:.0}; before that: {}", outcome.reason);
+        }
+    }
+    document.notes.push(match change {
+        Some(id) => {
+            format!("{id} was taken back on demand at {now:.0}; what was measured after is with it")
+        }
+        None => format!(
+            "the whole run was taken back on demand at {now:.0}; what was measured after is with it"
+        ),
+    });
+    if !document.changes.iter().any(|outcome| crate::commands::in_force(outcome.state)) {
+        document.state = RunState::RolledBack;
+        document.rollback.clear();
+        journal.finish_run(run, RunState::RolledBack).map_err(journal_failure)?;
+    }
+    journal.save_document(run, &document).map_err(journal_failure)
+}
+
+/// The newest run on the executor's target with something to take back.
+fn newest_to_undo(journal: &Journal, executor: &Executor<'_>) -> Result<String, Failure> {
+    let own = executor.target();
+    for record in journal.runs().map_err(journal_failure)? {
+        let open = record.state == RunState::Unfinished
+            || journal
+                .changes(&record.run)
+                .map_err(journal_failure)?
+                .iter()
+                .any(|change| change.state.may_be_in_force());
+        if record.is_of(&own) && open {
+            return Ok(record.run);
+        }
+    }
+    Err(Failure::input(
+        format!("no run on {} has anything to take back", own.display),
+        "`pgassay history` lists runs; --state names another journal",
+    ))
+}
+
+/// All runs, or those on one target.
+pub fn history(state: &Path, only: Option<&str>) -> Result<History, Failure> {
+    let mut history =
+        Journal::open(state).and_then(|journal| journal.history()).map_err(journal_failure)?;
+    if let Some(target) = only {
+        history.runs.retain(|run| run.target == target);
+    }
+    Ok(history)
+}
