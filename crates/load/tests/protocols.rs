@@ -92,11 +92,11 @@ fn a_client_on_a_shared_thread_gives_up_and_comes_back() {
     let mut options = options(&server.dsn(&database));
     options.mode = LoadMode::Closed { clients: 9 };
     options.protocol = Protocol::Prepared;
-    options.duration = Duration::from_millis(800);
+    options.duration = Duration::from_millis(1500);
     options.statement_timeout = Some(Duration::from_millis(150));
     let load = workload(vec![
         statement("slow", "SELECT pg_catalog.pg_sleep(60)", 1.0),
-        statement("quick", "SELECT 1", 50.0),
+        statement("quick", "SELECT 1", 200.0),
     ]);
     let begin = Instant::now();
     let measurement = std::thread::scope(|scope| {
@@ -115,7 +115,9 @@ fn a_client_on_a_shared_thread_gives_up_and_comes_back() {
     let by = |id: &str| measurement.statements.iter().find(|own| own.id == id).unwrap();
     assert!(by("slow").requests > 1 && by("slow").errors == by("slow").requests);
     assert!(by("quick").errors < 20, "{:?}", by("quick"));
-    assert!(measurement.blocks.last().unwrap().requests > 0);
+    // In a single block all may wait for the slow one.
+    let later: u64 = measurement.blocks.iter().rev().take(7).map(|block| block.requests).sum();
+    assert!(later > 0, "{measurement:?}");
     let over = format!(
         "SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE datname = '{database}' AND state = 'active'"
     );
