@@ -195,7 +195,8 @@ fn masked_line(line: &str, options: &LogOptions) -> String {
     if options.mask { "(masked)".into() } else { line.chars().take(100).collect() }
 }
 
-/// Puts shapes with one fingerprint together; also what can't be replayed, the most called first.
+/// Puts shapes with one fingerprint together, which does not tell `orders_1` from `orders_2`, so the relations count,
+/// too; also what can't be replayed, the most called first.
 fn grouped(
     mut shapes: Vec<(u64, Shape)>,
     from_plans: bool,
@@ -206,14 +207,14 @@ fn grouped(
         }
     }
     shapes.sort_by_key(|(hash, shape)| (std::cmp::Reverse(shape.calls), *hash));
-    let mut groups: BTreeMap<String, Group> = BTreeMap::new();
+    let mut groups: BTreeMap<(String, Vec<String>), Group> = BTreeMap::new();
     let mut refused: Vec<(SkippedStatement, u64)> = Vec::new();
     let mut known: HashMap<(String, String), usize> = HashMap::new();
     for (hash, shape) in shapes.into_iter().filter(|(_, shape)| shape.calls > 0) {
         let text = String::from_utf8_lossy(&shape.text).into_owned();
         match variant(&text, hash, shape) {
-            Ok((fingerprint, variant)) => {
-                let group = groups.entry(fingerprint.clone()).or_default();
+            Ok((fingerprint, relations, variant)) => {
+                let group = groups.entry((fingerprint.clone(), relations)).or_default();
                 group.fingerprint = fingerprint;
                 group.calls += variant.shape.calls;
                 group.micros += variant.shape.micros;
@@ -238,7 +239,11 @@ fn grouped(
     (groups.into_values().collect(), refused)
 }
 
-fn variant(text: &str, hash: u64, shape: Shape) -> Result<(String, Variant), (String, u64)> {
+fn variant(
+    text: &str,
+    hash: u64,
+    shape: Shape,
+) -> Result<(String, Vec<String>, Variant), (String, u64)> {
     let calls = shape.calls;
     // The parser's message may quote the statement: its first line is enough, without what stands in quotes.
     let refuse = |reason: String| {
@@ -250,7 +255,11 @@ fn variant(text: &str, hash: u64, shape: Shape) -> Result<(String, Variant), (St
     let normal = normal(text.as_bytes(), &scan);
     let asked =
         pgassay_sql::shape(&normal.sql, &Unknown).map_err(|error| refuse(error.to_string()))?;
-    Ok((fingerprint, Variant { hash, shape, normal, writes: asked.writes }))
+    Ok((
+        fingerprint,
+        asked.unknown_relations,
+        Variant { hash, shape, normal, writes: asked.writes },
+    ))
 }
 
 /// The statements with their values, and the sessions that refer to them.
@@ -271,8 +280,16 @@ fn statements(
             places.insert(variant.hash, (number, fits));
         }
         counts.push(pgassay_sql::parameter_count(&first.normal.sql).unwrap_or(0));
+        let id = format!("q{}", group.fingerprint);
         statements.push(WorkloadStatement {
-            id: format!("q{}", group.fingerprint),
+            id: match statements
+                .iter()
+                .filter(|known: &&WorkloadStatement| known.id.starts_with(&id))
+                .count()
+            {
+                0 => id,
+                others => format!("{id}-{}", others + 1),
+            },
             sql: first.normal.sql.clone(),
             weight: group.calls as f64,
             writes: group.variants.iter().any(|variant| variant.writes),

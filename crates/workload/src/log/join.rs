@@ -1,9 +1,19 @@
 //! Logs together with pg_stat_statements: its counts are complete, the log knows values and order.
 
+use crate::directory::Unknown;
 use crate::log::LogCapture;
 use pgassay_model::snapshot::StatementStatistics;
 use pgassay_model::workload::{Workload, WorkloadStatement};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// A statement's fingerprint, as its id has it, and its relations, whose digits a fingerprint does not tell.
+type Key = (String, Vec<String>);
+
+fn key(id: &str, sql: &str) -> Key {
+    let fingerprint = id.split('-').next().unwrap_or_default().to_owned();
+    let relations = pgassay_sql::shape(sql, &Unknown).map(|shape| shape.unknown_relations);
+    (fingerprint, relations.unwrap_or_default())
+}
 
 /// Gives the statements of a log the calls of pg_stat_statements, matched by queryid where the log has it (`%Q`)
 /// and by fingerprint otherwise, and adds those that only pg_stat_statements has seen.
@@ -18,14 +28,14 @@ pub fn join_statistics(
 ) -> LogCapture {
     let LogCapture { mut workload, mut total_ms, mut notes } = log;
     let mut by_id: BTreeMap<i64, (u64, f64)> = BTreeMap::new();
-    let mut by_fingerprint: BTreeMap<String, (u64, f64, i64)> = BTreeMap::new();
+    let mut by_fingerprint: BTreeMap<Key, (u64, f64, i64)> = BTreeMap::new();
     for entry in statistics.iter().filter(|entry| entry.calls > 0) {
         let known = by_id.entry(entry.queryid).or_default();
         known.0 += entry.calls;
         known.1 += entry.total_exec_ms;
         if let Ok(fingerprint) = pgassay_sql::fingerprint(&entry.query) {
-            let known =
-                by_fingerprint.entry(format!("q{fingerprint}")).or_insert((0, 0.0, entry.queryid));
+            let key = key(&format!("q{fingerprint}"), &entry.query);
+            let known = by_fingerprint.entry(key).or_insert((0, 0.0, entry.queryid));
             known.0 += entry.calls;
             known.1 += entry.total_exec_ms;
         }
@@ -36,7 +46,10 @@ pub fn join_statistics(
         .statements
         .iter_mut()
         .map(|statement| {
-            let found = match (by_fingerprint.get(&statement.id), statement.queryid) {
+            let found = match (
+                by_fingerprint.get(&key(&statement.id, &statement.sql)),
+                statement.queryid,
+            ) {
                 // Several queryids (a role's own, longer lists) can share one fingerprint.
                 (Some((calls, ms, queryid)), _) => {
                     statement.queryid.get_or_insert(*queryid);
@@ -74,7 +87,9 @@ pub fn join_statistics(
                 && !queryid.is_some_and(|queryid| joined.contains(&queryid))
         })
         .map(|statement| {
-            let ms = by_fingerprint.get(&statement.id).map_or(0.0, |(_, ms, _)| *ms);
+            let ms = by_fingerprint
+                .get(&key(&statement.id, &statement.sql))
+                .map_or(0.0, |(_, ms, _)| *ms);
             (statement, ms)
         })
         .collect();

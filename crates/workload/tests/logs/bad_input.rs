@@ -61,6 +61,20 @@ fn statements_over_1_mb_and_latin_1_are_no_obstacle() {
     assert_eq!(reasons, ["over 1 MB", "over 4 MB"]);
 }
 
+#[test]
+fn relations_whose_names_differ_in_digits_are_not_mixed_up() {
+    let line = |table: &str| {
+        format!(
+            "2026-01-31 12:34:56.789 UTC [7] LOG:  duration: 1.0 ms  statement: SELECT a FROM {table} WHERE b = 1\n"
+        )
+    };
+    let log = [line("orders_1"), line("orders_2"), line("orders_2")].concat();
+    let statements = capture(log.as_bytes(), &LogOptions::default()).unwrap().workload.statements;
+    assert_eq!(statements.len(), 2);
+    assert_ne!(statements[0].id, statements[1].id);
+    assert_eq!((statements[0].weight, statements[1].weight), (2.0, 1.0));
+}
+
 const LINES: &[&str] = &[
     "2026-01-31 12:34:56.789 UTC [7] LOG:  duration: 1.0 ms  statement: SELECT 'a''b' FROM t WHERE x = 1\n",
     "2026-01-31 12:34:56.790 UTC [7] LOG:  duration: 1.0 ms  execute p: SELECT $1\n2026-01-31 12:34:56.790 UTC [7] DETAIL:  parameters: $1 = 'x''y'\n",
