@@ -41,6 +41,8 @@ pub(crate) struct Shared {
     /// How long after the window requests of the schedule are still taken up.
     pub(crate) drain: Duration,
     pub(crate) statement_timeout: Option<Duration>,
+    /// On how many threads the clients run.
+    pub(crate) threads: usize,
     pub(crate) seed: u64,
     /// What scripts find in `:scale`.
     pub(crate) scale: i64,

@@ -99,6 +99,7 @@ pub fn drive(
         duration: options.duration,
         drain: options.statement_timeout.unwrap_or(DRAIN).min(DRAIN),
         statement_timeout: options.statement_timeout,
+        threads: threads(options, scripted) as usize,
         seed: options.seed,
         gate: Gate::new(),
         abandon: AtomicBool::new(false),
@@ -423,8 +424,19 @@ fn scale(dialer: &Dialer, requests: &Requests) -> i64 {
         .unwrap_or(1)
 }
 
-/// Starts the clients and returns on how many threads: in a closed loop on kept connections on no more than
-/// there are cores, since more only switch; otherwise each on one of its own, to be on time.
+/// On how many threads the clients run: in a closed loop on kept connections on no more than there are cores,
+/// since more only switch; otherwise each on one of its own, to be on time.
+fn threads(options: &LoadOptions, scripted: bool) -> u32 {
+    let clients = options.mode.clients();
+    let closed = matches!(options.mode, LoadMode::Closed { .. });
+    if !cfg!(target_os = "linux") || !closed || options.connect != Connect::Reuse || scripted {
+        return clients;
+    }
+    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+    clients.min(u32::try_from(cores).unwrap_or(u32::MAX))
+}
+
+/// Starts the clients and returns on how many threads.
 fn spawn(
     options: &LoadOptions,
     shared: &Arc<Shared>,
@@ -434,24 +446,18 @@ fn spawn(
     let failed = |source| LoadError::Threads { clients, source };
     let thread = |name: String| std::thread::Builder::new().name(name).stack_size(STACK);
     #[cfg(target_os = "linux")]
-    if matches!(options.mode, LoadMode::Closed { .. })
-        && options.connect == Connect::Reuse
-        && shared.requests.scripts().is_empty()
-    {
-        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
-        let threads = u32::try_from(cores).unwrap_or(1);
-        if clients > threads {
-            for number in 0..threads {
-                let numbers = clients * number / threads..clients * (number + 1) / threads;
-                let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)
-                    .map_err(|error| failed(error.into()))?;
-                let (shared, sender) = (Arc::clone(shared), sender.clone());
-                thread(format!("clients {numbers:?}"))
-                    .spawn(move || seats::run(numbers, &shared, epoll, sender))
-                    .map_err(failed)?;
-            }
-            return Ok(threads);
+    if shared.threads < clients as usize {
+        let threads = u32::try_from(shared.threads).unwrap_or(1);
+        for number in 0..threads {
+            let numbers = clients * number / threads..clients * (number + 1) / threads;
+            let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)
+                .map_err(|error| failed(error.into()))?;
+            let (shared, sender) = (Arc::clone(shared), sender.clone());
+            thread(format!("clients {numbers:?}"))
+                .spawn(move || seats::run(numbers, &shared, epoll, sender))
+                .map_err(failed)?;
         }
+        return Ok(threads);
     }
     for number in 0..clients {
         let (shared, sender) = (Arc::clone(shared), sender.clone());

@@ -5,8 +5,10 @@ use crate::connection::{ConnectionError, Opening};
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
-/// Samples handed over at a time.
-const BATCH: usize = 512;
+/// Samples that all threads together hold back, and how many one hands over at a time at least and at most.
+/// Whoever takes them in wakes up for each batch, which moves client and backend apart on a busy host.
+const HELD: usize = 1 << 16;
+const BATCH: (usize, usize) = (512, 8192);
 
 /// What a sample is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,16 +109,19 @@ pub(crate) struct Reporter<'a> {
     shared: &'a Shared,
     events: Sender<Event>,
     samples: Vec<Sample>,
+    batch: usize,
     pub(crate) sums: Sums,
     reported: Vec<bool>,
 }
 
 impl<'a> Reporter<'a> {
     pub(crate) fn new(shared: &'a Shared, events: Sender<Event>) -> Self {
+        let batch = (HELD / shared.threads.max(1)).clamp(BATCH.0, BATCH.1);
         Reporter {
             shared,
             events,
-            samples: Vec::with_capacity(BATCH),
+            samples: Vec::new(),
+            batch,
             sums: Sums::default(),
             reported: vec![false; shared.requests.len() + shared.requests.scripts().len()],
         }
@@ -152,8 +157,8 @@ impl<'a> Reporter<'a> {
         }
         let [start, latency, lag] = [start, latency, lag].map(nanoseconds);
         self.samples.push(Sample { start, latency, lag, subject, failed });
-        if self.samples.len() >= BATCH {
-            let batch = std::mem::replace(&mut self.samples, Vec::with_capacity(BATCH));
+        if self.samples.len() >= self.batch {
+            let batch = std::mem::replace(&mut self.samples, Vec::with_capacity(self.batch));
             self.report(Event::Samples(batch));
         }
     }
