@@ -1,9 +1,8 @@
 //! How much blocks that follow each other differ by themselves: what a comparison of before with after must allow.
 //!
 //! The rank-sum interval takes blocks for independent, and they are not: a neighbour on the machine slows many in
-//! a row, and the machine's speed wanders. On real A/A runs of 16 blocks against 16 on a shared 2-core machine the
-//! plain interval excluded zero in 32 to 60 % of the comparisons (growing with the time between the sides), the
-//! interval widened as below in 4 to 12 % (`docs/calibration.md`).
+//! a row, and the machine's speed wanders. What the allowance below does to real comparisons of a server with
+//! itself, and what it costs in power, is in `docs/calibration.md`.
 
 use crate::weights::median;
 

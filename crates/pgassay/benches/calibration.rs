@@ -2,8 +2,8 @@
 //!
 //! `cargo bench -p pgassay --bench calibration -- [A/A comparisons] [comparisons for each slow-down]`
 //! (default 200 and 40) prints the report that is committed as `docs/calibration.md`. Both designs are
-//! calibrated: pairs of blocks in random order, and blocks before against blocks after. One core is disturbed
-//! at random all the while.
+//! calibrated: pairs of blocks in random order, and blocks before against blocks after, these also without the
+//! allowance for drift. One core is disturbed at random all the while.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -46,36 +46,42 @@ fn main() {
         server.version_num() / 10_000,
         BLOCK.as_millis()
     );
-    for design in [Tried::Pairs, Tried::BeforeAfter] {
-        println!("## {}\n", design.name());
-        println!(
-            "| slow-down | comparisons | mean: improved | regressed | equivalent | inconclusive | p95: improved | regressed | equivalent | inconclusive | of those with a detectable effect below it: found | median blocks a side |"
-        );
-        println!("|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|");
-        for slow_down in [0.0].into_iter().chain(SLOW_DOWNS) {
-            let count = if slow_down == 0.0 { same } else { slowed };
-            let results: Vec<Result> =
-                (0..count).map(|_| bench.compare(design, slow_down)).collect();
-            println!("{}", row(slow_down, &results));
+    let slow_downs = || [0.0].into_iter().chain(SLOW_DOWNS);
+    let count = |slow_down: f64| if slow_down == 0.0 { same } else { slowed };
+    heading("Pairs of blocks in random order, looks after 8, 16 and 32");
+    for slow_down in slow_downs() {
+        let results: Vec<Result> = (0..count(slow_down)).map(|_| bench.pairs(slow_down)).collect();
+        println!("{}", row(slow_down, &results));
+    }
+    let sides: Vec<(f64, Vec<(Measurement, Measurement)>)> = slow_downs()
+        .map(|slow_down| {
+            (slow_down, (0..count(slow_down)).map(|_| bench.sides(slow_down)).collect())
+        })
+        .collect();
+    for (name, design) in [
+        ("16 blocks before against 16 after", Design::BeforeAfter),
+        ("The same measurements without the allowance for drift, for comparison", Design::Halves),
+    ] {
+        heading(name);
+        for (slow_down, sides) in &sides {
+            let results: Vec<Result> = sides
+                .iter()
+                .map(|(before, after)| {
+                    result(compare_measurements(before, after, design, &Margins::default(), 0.95))
+                })
+                .collect();
+            println!("{}", row(*slow_down, &results));
         }
-        println!();
     }
     drop(noise);
 }
 
-#[derive(Clone, Copy)]
-enum Tried {
-    Pairs,
-    BeforeAfter,
-}
-
-impl Tried {
-    fn name(self) -> &'static str {
-        match self {
-            Tried::Pairs => "Pairs of blocks in random order, looks after 8, 16 and 32",
-            Tried::BeforeAfter => "16 blocks before against 16 after",
-        }
-    }
+fn heading(name: &str) {
+    println!("\n## {name}\n");
+    println!(
+        "| slow-down | comparisons | mean: improved | regressed | equivalent | inconclusive | p95: improved | regressed | equivalent | inconclusive | found, of those with a detectable effect below it | median blocks a side |"
+    );
+    println!("|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|");
 }
 
 /// What one comparison said of the mean and of p95.
@@ -149,21 +155,8 @@ impl<'a> Bench<'a> {
         self.drive(slow_down, mode, duration, blocks)
     }
 
-    fn compare(&mut self, design: Tried, slow_down: f64) -> Result {
-        match design {
-            Tried::Pairs => self.pairs(slow_down),
-            Tried::BeforeAfter => {
-                let before = self.open(0.0, BLOCK * 16, 16);
-                let after = self.open(slow_down, BLOCK * 16, 16);
-                result(compare_measurements(
-                    &before,
-                    &after,
-                    Design::BeforeAfter,
-                    &Margins::default(),
-                    0.95,
-                ))
-            }
-        }
+    fn sides(&mut self, slow_down: f64) -> (Measurement, Measurement) {
+        (self.open(0.0, BLOCK * 16, 16), self.open(slow_down, BLOCK * 16, 16))
     }
 
     fn pairs(&mut self, slow_down: f64) -> Result {
