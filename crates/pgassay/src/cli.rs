@@ -19,6 +19,7 @@ pub struct Cli {
 
 /// Flags that every command takes.
 #[derive(Debug, Args, Clone)]
+#[command(next_help_heading = "Common options")]
 pub struct Common {
     /// PgBouncer's console: postgresql://ADMIN@HOST:6432/pgbouncer
     #[arg(long, global = true, value_name = "ADMIN_DSN")]
