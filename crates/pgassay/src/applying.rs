@@ -3,6 +3,7 @@
 use crate::changing::{Access, Changing, Tried};
 use crate::failure::{Exit, Failure};
 use crate::target::Target;
+use crate::validation;
 use jiff::Timestamp;
 use pgassay_model::plan::{Plan, PlannedChange, Risk, RiskLevel};
 use pgassay_model::run::{self, ChangeOutcome, ChangeState, Run, RunState};
@@ -47,6 +48,14 @@ pub async fn apply(target: &Target, plan: &Plan, dry_run: bool) -> Result<Run, F
         }
     }
     let mut run = document(target, plan, changing.run().to_owned(), RunState::Finished, outcomes);
+    let checked = async {
+        let (session, console) = (target.observe().await?, target.console().await?);
+        validation::validate(&session, console.as_ref(), None, &run.changes, plan).await
+    };
+    run.checks = match checked.await {
+        Ok(checks) => checks,
+        Err(failure) => return Err(changing.abandon(failure).await),
+    };
     run.backups = changing.backups();
     run.rollback = crate::outcome::rollback_commands(&run.run, target, &run.changes);
     changing.finish(&run).await?;

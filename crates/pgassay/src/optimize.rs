@@ -11,7 +11,7 @@ use crate::outcome;
 use crate::rehearsal::Rehearsal;
 use crate::switchback;
 use crate::target::Target;
-use crate::validation;
+use crate::validation::{self, Measured};
 use jiff::Timestamp;
 use pgassay_judge::{Design, Margins};
 use pgassay_load::{LoadMode, Protocol, Writes};
@@ -214,9 +214,14 @@ pub async fn optimize(
     if kept {
         replace_throughput(&mut comparison, &capacity_before, &capacity_after);
     }
-    let checks =
-        validation::validate(&session, console.as_ref(), &after, &outcomes, &plan, &request.goal)
-            .await?;
+    let checks = validation::validate(
+        &session,
+        console.as_ref(),
+        Some(Measured { after: &after, goal: &request.goal }),
+        &outcomes,
+        &plan,
+    )
+    .await?;
     let backups = changing.backups();
     let run = Run {
         schema: run::SCHEMA.to_owned(),

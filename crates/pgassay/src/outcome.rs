@@ -6,7 +6,7 @@ use crate::failure::Failure;
 use crate::goal::Goal;
 use crate::optimize::Request;
 use crate::target::Target;
-use crate::validation;
+use crate::validation::{self, Measured};
 use jiff::Timestamp;
 use pgassay_judge::{Design, Margins};
 use pgassay_model::change::Change;
@@ -329,7 +329,10 @@ pub async fn verified(
         change.reason = format!("measured again with all of the run in force: {verdict}: {reason}");
     }
     let checks = match &run.plan {
-        Some(plan) => validation::validate(session, console, &after, &changes, plan, goal).await?,
+        Some(plan) => {
+            let measured = Measured { after: &after, goal };
+            validation::validate(session, console, Some(measured), &changes, plan).await?
+        }
         None => Vec::new(),
     };
     Ok(Run {

@@ -135,6 +135,9 @@ fn every_step_works_by_hand_and_the_rollback_restores_everything() {
             .all(|path| { std::path::Path::new(path.as_str().unwrap()).exists() })
     );
     assert_ne!(shop.everything(), before);
+    let checks = answer.json()["checks"].as_array().unwrap().clone();
+    assert_eq!(checks.len(), 4, "{checks:?}");
+    assert!(checks.iter().all(|check| check["passed"] != false), "{checks:?}");
 
     // Before and after from the journal.
     let answer = shop.pgassay(&["verify", &run, &dsn, "--json"]);
