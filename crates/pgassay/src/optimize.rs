@@ -15,6 +15,7 @@ use crate::validation::{self, Measured};
 use jiff::Timestamp;
 use pgassay_judge::{Design, Margins};
 use pgassay_load::{LoadMode, Protocol, Writes};
+use pgassay_model::change::Change;
 use pgassay_model::comparison::{Comparison, Verdict};
 use pgassay_model::measurement::{Connect, Measurement};
 use pgassay_model::plan::{Plan, PlannedChange};
@@ -371,6 +372,8 @@ impl Judging<'_> {
         if switchback::possible(&applied) {
             return self.judge_by_switching(changing, &applied, outcomes).await;
         }
+        let statistics =
+            applied.iter().all(|(change, _)| matches!(change.change, Change::Analyze { .. }));
         loop {
             let in_force: Vec<&PlannedChange> = applied.iter().map(|(change, _)| *change).collect();
             let after = self.measure("", &in_force).await?;
@@ -423,6 +426,8 @@ impl Judging<'_> {
                 (true, true) => {
                     self.measure(", without what was rolled back", &kept).await.map(Some)
                 }
+                // New statistics stay whatever they were judged: what follows is compared with them in force.
+                (false, _) if statistics => Ok(Some(after)),
                 (false, _) => Ok(None),
             };
         }
