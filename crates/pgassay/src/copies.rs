@@ -262,6 +262,8 @@ fn settings(snapshot: &Snapshot) -> Vec<(String, String)> {
         .map(|parameter| {
             (parameter.name.clone(), format!("'{}'", parameter.current.replace('\'', "''")))
         })
+        // A copy holds what the server holds and trusts its socket: for this account alone.
+        .chain([("unix_socket_permissions".to_owned(), "0700".to_owned())])
         .collect()
 }
 
