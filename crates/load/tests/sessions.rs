@@ -12,7 +12,14 @@ use support::{drive, options, statement, with_values, workload};
 
 fn request(at_ms: f64, statement: usize, parameters: usize, transaction: u32) -> RecordedRequest {
     let at_us = (at_ms * 1e3) as u64;
-    RecordedRequest { at_us, statement, parameters, took_us: Some(100), transaction }
+    RecordedRequest {
+        at_us,
+        statement,
+        parameters,
+        took_us: Some(100),
+        transaction,
+        rolled_back: false,
+    }
 }
 
 fn session(id: &str, requests: Vec<RecordedRequest>) -> RecordedSession {

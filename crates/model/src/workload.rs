@@ -66,6 +66,10 @@ pub struct RecordedRequest {
     /// Number of the explicit transaction within the session, from 1; 0: none, the request commits by itself.
     #[serde(default)]
     pub transaction: u32,
+    /// Whether its explicit transaction ended with ROLLBACK when recorded: by the application, by an error, or
+    /// because the session ended within it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rolled_back: bool,
 }
 
 /// One statement of a workload.

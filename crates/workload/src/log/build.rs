@@ -422,6 +422,7 @@ fn sessions(
             parameters: place,
             took_us: request.took.map(u64::from),
             transaction: request.transaction,
+            rolled_back: recording.was_rolled_back(request),
         });
     }
     sessions.retain(|session| !session.requests.is_empty());

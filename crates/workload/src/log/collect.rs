@@ -50,7 +50,14 @@ pub(crate) struct Tally {
 
 enum Control {
     Begin,
-    End { chain: bool },
+    Commit {
+        chain: bool,
+    },
+    Rollback {
+        chain: bool,
+    },
+    /// ROLLBACK TO SAVEPOINT
+    Recover,
     Savepoint,
 }
 
@@ -103,6 +110,7 @@ impl<'o> Collector<'o> {
     fn error(&mut self, entry: &Entry<'_>) {
         self.tally.errors += 1;
         let Some(key) = entry.session_key() else { return };
+        self.recording.roll_back(key);
         let Some(pending) = self.recording.state(key).pending.take() else { return };
         self.tally.failed += 1;
         if let Some(shape) = self.table.shapes.get_mut(&pending.hash) {
@@ -147,10 +155,14 @@ impl<'o> Collector<'o> {
         if let Some(control) = control(sql) {
             self.tally.transaction_control += 1;
             if let Some(key) = key {
-                let state = self.recording.state(key);
                 match control {
-                    Control::Begin => state.begin(),
-                    Control::End { chain } => state.end(chain),
+                    Control::Begin => self.recording.state(key).begin(),
+                    Control::Commit { chain } => self.recording.state(key).end(chain),
+                    Control::Rollback { chain } => {
+                        self.recording.roll_back(key);
+                        self.recording.state(key).end(chain);
+                    }
+                    Control::Recover => self.recording.recover(key),
                     Control::Savepoint => {}
                 }
             }
@@ -216,7 +228,21 @@ impl<'o> Collector<'o> {
 fn control(sql: &[u8]) -> Option<Control> {
     if !matches!(
         sql.first(),
-        Some(b'b' | b'B' | b's' | b'S' | b'c' | b'C' | b'e' | b'E' | b'r' | b'R' | b'a' | b'A')
+        Some(
+            b'b' | b'B'
+                | b's'
+                | b'S'
+                | b'c'
+                | b'C'
+                | b'e'
+                | b'E'
+                | b'r'
+                | b'R'
+                | b'a'
+                | b'A'
+                | b'p'
+                | b'P'
+        )
     ) || sql.len() > 120
         || sql.contains(&b';')
     {
@@ -234,12 +260,19 @@ fn control(sql: &[u8]) -> Option<Control> {
     if begins(b"begin") || begins(b"start") && is(second, b"transaction") {
         return Some(Control::Begin);
     }
-    if begins(b"commit") && !is(second, b"prepared") || begins(b"end") || begins(b"abort") {
-        return Some(Control::End { chain });
+    if begins(b"commit") && !is(second, b"prepared") || begins(b"end") {
+        return Some(Control::Commit { chain });
+    }
+    // What becomes of it is another session's COMMIT PREPARED, most often.
+    if begins(b"prepare") && is(second, b"transaction") {
+        return Some(Control::Commit { chain: false });
+    }
+    if begins(b"abort") {
+        return Some(Control::Rollback { chain });
     }
     if begins(b"rollback") && !is(second, b"prepared") {
         let to = sql.split(|byte| byte.is_ascii_whitespace()).any(|word| is(Some(word), b"to"));
-        return Some(if to { Control::Savepoint } else { Control::End { chain } });
+        return Some(if to { Control::Recover } else { Control::Rollback { chain } });
     }
     (begins(b"savepoint") || begins(b"release")).then_some(Control::Savepoint)
 }

@@ -3,6 +3,7 @@
 use crate::log::entry::Entry;
 use crate::log::table::ByHash;
 use crate::log::time::Micros;
+use std::collections::HashSet;
 
 /// Requests recorded; what follows is counted and sampled only.
 pub(crate) const MOST_REQUESTS: usize = 100_000;
@@ -44,6 +45,8 @@ pub(crate) struct State {
     name: Option<u32>,
     transaction: u32,
     transactions: u32,
+    /// Number of the last transaction of which a request is recorded.
+    recorded: u32,
 }
 
 impl State {
@@ -76,6 +79,8 @@ pub(crate) struct Recording {
     full: bool,
     young: ByHash<State>,
     old: ByHash<State>,
+    /// Sessions and numbers of recorded transactions that did not commit.
+    rolled_back: HashSet<(u32, u32)>,
 }
 
 impl Recording {
@@ -93,8 +98,35 @@ impl Recording {
 
     /// The session is over, or a new one begins with its number.
     pub(crate) fn forget(&mut self, key: u64) {
+        self.roll_back(key);
         self.young.remove(&key);
         self.old.remove(&key);
+    }
+
+    /// The session's transaction, if it is in one, does not commit: it was rolled back or is aborted by an error.
+    pub(crate) fn roll_back(&mut self, key: u64) {
+        if let Some(transaction) = self.recorded_transaction(key) {
+            self.rolled_back.insert(transaction);
+        }
+    }
+
+    /// ROLLBACK TO SAVEPOINT: an aborted transaction can commit again.
+    pub(crate) fn recover(&mut self, key: u64) {
+        if let Some(transaction) = self.recorded_transaction(key) {
+            self.rolled_back.remove(&transaction);
+        }
+    }
+
+    /// Whether a request's transaction did not commit.
+    pub(crate) fn was_rolled_back(&self, request: &Request) -> bool {
+        self.rolled_back.contains(&(request.session, request.transaction))
+    }
+
+    /// The transaction that a session is in, where any of its requests is recorded.
+    fn recorded_transaction(&self, key: u64) -> Option<(u32, u32)> {
+        let state = self.young.get(&key).or_else(|| self.old.get(&key))?;
+        let recorded = state.transaction > 0 && state.recorded == state.transaction;
+        state.name.filter(|_| recorded).map(|name| (name, state.transaction))
     }
 
     /// Whether there is room for more.
@@ -125,6 +157,7 @@ impl Recording {
         let state = self.state(key);
         let session = *state.name.get_or_insert(names);
         let transaction = state.transaction;
+        state.recorded = transaction;
         if session == names {
             self.names.push(entry.session_name());
         }
