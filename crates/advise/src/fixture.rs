@@ -104,7 +104,7 @@ pub(crate) fn workload(statements: &[(&str, &str)]) -> Workload {
                 writes: !sql.starts_with("SELECT"),
                 parameters: Vec::new(),
                 parameter_source: "none needed".into(),
-                queryid: None,
+                ..WorkloadStatement::default()
             })
             .collect(),
         skipped: Vec::new(),

@@ -34,7 +34,7 @@ fn statement(path: &str, text: &str, weight: f64, values: &[&[&str]]) -> Workloa
             .map(|set| set.iter().map(|value| Some((*value).to_owned())).collect())
             .collect(),
         parameter_source: "given".into(),
-        queryid: None,
+        ..WorkloadStatement::default()
     }
 }
 

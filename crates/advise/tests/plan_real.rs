@@ -22,7 +22,7 @@ fn statement(id: &str, sql: &str, values: &[&str]) -> WorkloadStatement {
         writes: false,
         parameters: values.iter().map(|value| vec![Some((*value).to_owned())]).collect(),
         parameter_source: "given".into(),
-        queryid: None,
+        ..WorkloadStatement::default()
     }
 }
 

@@ -189,7 +189,7 @@ fn run_pgassay(server: &Postgres, way: Way, clients: u32) -> Figures {
             writes: false,
             parameters: sets.collect(),
             parameter_source: "given".into(),
-            queryid: None,
+            ..WorkloadStatement::default()
         }],
         skipped: Vec::new(),
         scripts: Vec::new(),

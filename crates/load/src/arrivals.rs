@@ -75,7 +75,7 @@ mod tests {
             writes: false,
             parameters: Vec::new(),
             parameter_source: "none needed".into(),
-            queryid: None,
+            ..WorkloadStatement::default()
         };
         let workload = Workload {
             schema: SCHEMA.into(),

@@ -293,7 +293,7 @@ mod tests {
                     writes: false,
                     parameters: parameters.clone(),
                     parameter_source: "given".into(),
-                    queryid: None,
+                    ..WorkloadStatement::default()
                 })
                 .collect(),
             skipped: Vec::new(),

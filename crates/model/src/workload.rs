@@ -73,7 +73,7 @@ pub struct RecordedRequest {
 }
 
 /// One statement of a workload.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct WorkloadStatement {
     /// Stable name: the file's stem, or `q` and the fingerprint in hexadecimal.
     pub id: String,
@@ -93,6 +93,22 @@ pub struct WorkloadStatement {
     /// pg_stat_statements' queryid, where known.
     #[serde(default)]
     pub queryid: Option<i64>,
+    /// Why its values ask the server for something else than the application's do: "1 row per call, the application's
+    /// have 5000". None: they don't, or it was not or could not be checked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_representative: Option<String>,
+    /// The plan of its slowest execution that auto_explain logged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<LoggedPlan>,
+}
+
+/// A plan as auto_explain logged it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LoggedPlan {
+    /// How long the execution took, milliseconds.
+    pub took_ms: f64,
+    /// The plan, in the format of `auto_explain.log_format`, without the query's text.
+    pub text: String,
 }
 
 /// A statement that could not be used.

@@ -122,7 +122,7 @@ fn single(sql: &str) -> Result<Workload, Failure> {
             writes: false,
             parameters: Vec::new(),
             parameter_source: String::new(),
-            queryid: None,
+            ..WorkloadStatement::default()
         }],
         skipped: Vec::new(),
         scripts: Vec::new(),

@@ -221,7 +221,7 @@ async fn nothing_leaks_into_the_application_through_a_pooler() {
                 writes: false,
                 parameters: vec![vec![Some("1".into())]],
                 parameter_source: String::new(),
-                queryid: None,
+                ..WorkloadStatement::default()
             };
             let parameters = vec![("work_mem".to_owned(), "123MB".to_owned())];
             let cost = engine.cost(&statement, &Hypothesis { parameters, ..Hypothesis::default() });

@@ -18,7 +18,7 @@ fn statement(id: &str, sql: &str, parameters: &[&[Option<&str>]]) -> WorkloadSta
             .map(|set| set.iter().map(|value| value.map(str::to_owned)).collect())
             .collect(),
         parameter_source: "given".into(),
-        queryid: None,
+        ..WorkloadStatement::default()
     }
 }
 

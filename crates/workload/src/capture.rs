@@ -111,6 +111,7 @@ fn select(
             parameters: Vec::new(),
             parameter_source: String::new(),
             queryid: Some(statement.first.queryid),
+            ..WorkloadStatement::default()
         })
         .collect();
     (statements, skipped)

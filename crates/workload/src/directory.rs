@@ -87,7 +87,7 @@ fn statement(
         writes: shape.writes,
         parameter_source: if file.params.is_empty() { "" } else { "given" }.to_owned(),
         parameters: file.params,
-        queryid: None,
+        ..WorkloadStatement::default()
     }))
 }
 

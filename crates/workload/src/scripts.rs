@@ -62,7 +62,7 @@ pub(crate) fn read(files: &[(PathBuf, f64)]) -> Result<Workload, WorkloadError> 
                 writes: query.effect == Effect::Writes,
                 parameter_source: if parameters.is_empty() { "" } else { "the script" }.to_owned(),
                 parameters,
-                queryid: None,
+                ..WorkloadStatement::default()
             });
         }
         workload.scripts.push(Script { id, weight: *weight, writes: program.writes(), text });

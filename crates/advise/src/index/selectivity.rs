@@ -339,7 +339,7 @@ mod tests {
             writes: false,
             parameters: value.map(|value| vec![Some(value.to_owned())]).into_iter().collect(),
             parameter_source: "given".into(),
-            queryid: None,
+            ..WorkloadStatement::default()
         };
         struct One;
         impl pgassay_sql::Catalog for One {

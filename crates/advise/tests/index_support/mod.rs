@@ -197,7 +197,7 @@ pub fn statement(id: &str, weight: f64, sql: &str) -> WorkloadStatement {
         writes: !sql.starts_with("SELECT"),
         parameters: Vec::new(),
         parameter_source: "given".into(),
-        queryid: None,
+        ..WorkloadStatement::default()
     }
 }
 

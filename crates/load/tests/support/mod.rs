@@ -23,7 +23,7 @@ pub fn statement(id: &str, sql: &str, weight: f64) -> WorkloadStatement {
         writes: false,
         parameters: Vec::new(),
         parameter_source: "none needed".into(),
-        queryid: None,
+        ..WorkloadStatement::default()
     }
 }
 

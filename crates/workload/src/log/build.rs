@@ -296,6 +296,7 @@ fn statements(
             parameters: Vec::new(),
             parameter_source: String::new(),
             queryid: group.variants.iter().find_map(|variant| variant.shape.query_id),
+            ..WorkloadStatement::default()
         });
     }
     let mut sessions = sessions(&recording, &mut statements, &places, &counts, options);

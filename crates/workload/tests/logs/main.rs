@@ -5,6 +5,7 @@ mod bad_input;
 mod formats;
 mod packed;
 mod syslog;
+mod transactions;
 
 use pgassay_model::workload::{RecordedRequest, Workload, WorkloadStatement};
 use pgassay_testkit::{Postgres, PostgresOptions, fresh_database};

@@ -93,7 +93,7 @@ fn workload(sql: &str) -> Workload {
             writes: false,
             parameters: Vec::new(),
             parameter_source: String::new(),
-            queryid: None,
+            ..WorkloadStatement::default()
         }],
         skipped: Vec::new(),
         scripts: Vec::new(),
