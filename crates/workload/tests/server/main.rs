@@ -4,6 +4,7 @@
 mod capture;
 mod fill;
 mod pooled;
+mod representative;
 mod writes;
 
 use pgassay_model::snapshot::Snapshot;
