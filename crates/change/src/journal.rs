@@ -9,6 +9,7 @@ pub use records::{ChangeRecord, JournalState, RunRecord};
 
 use pgassay_model::Timestamp;
 use pgassay_model::change::Undo;
+use pgassay_model::observation::Observation;
 use pgassay_model::plan::{Plan, PlanTarget, PlannedChange};
 use pgassay_model::run::{HISTORY_SCHEMA, History, HistoryChange, HistoryRun, Run, RunState};
 use records::note;
@@ -19,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Version of the stored format, in `PRAGMA user_version`.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 /// Name of the file in the state directory.
 const FILE: &str = "journal.sqlite";
@@ -51,6 +52,14 @@ CREATE TABLE changes (
   intended_at TEXT NOT NULL,
   changed_at TEXT NOT NULL,
   PRIMARY KEY (run, id)
+);
+";
+
+/// What came with version 2.
+const OBSERVATIONS: &str = "
+CREATE TABLE observations (
+  run TEXT PRIMARY KEY REFERENCES runs (run),
+  before TEXT NOT NULL
 );
 ";
 
@@ -141,6 +150,9 @@ impl Journal {
         }
         if found == 0 {
             transaction.execute_batch(TABLES).map_err(failed)?;
+        }
+        if found < 2 {
+            transaction.execute_batch(OBSERVATIONS).map_err(failed)?;
             transaction.pragma_update(None, "user_version", VERSION).map_err(failed)?;
         }
         transaction.commit().map_err(failed)?;
@@ -216,6 +228,25 @@ impl Journal {
     pub fn load_document(&self, run: &str) -> Result<Option<Run>, JournalError> {
         self.load_text(run, "SELECT document FROM runs WHERE run = ?1")?
             .map(|text| decode(&format!("the document of run {run}"), &text))
+            .transpose()
+    }
+
+    /// Stores what the application ran before the first change of a run.
+    pub fn save_observation(&self, run: &str, before: &Observation) -> Result<(), JournalError> {
+        let text = encode("what was observed before", before)?;
+        self.execute("INSERT INTO observations (run, before) VALUES (?1, ?2)", params![run, text])?;
+        Ok(())
+    }
+
+    /// What the application ran before the first change of a run; None where that was not observed.
+    pub fn load_observation(&self, run: &str) -> Result<Option<Observation>, JournalError> {
+        let found = self
+            .lock()
+            .query_row("SELECT before FROM observations WHERE run = ?1", [run], |row| row.get(0))
+            .optional()
+            .map_err(|e| self.failed(e))?;
+        found
+            .map(|text: String| decode(&format!("what was observed before run {run}"), &text))
             .transpose()
     }
 

@@ -5,6 +5,7 @@ mod target;
 
 use pgassay_change::{Journal, JournalError, JournalState};
 use pgassay_model::change::Undo;
+use pgassay_model::observation::{self, Bucket, Observation};
 use pgassay_model::plan::PlanTarget;
 use pgassay_model::run::RunState;
 use std::os::unix::fs::MetadataExt;
@@ -70,6 +71,33 @@ fn a_journal_of_a_later_pgassay_is_left_alone() {
     file.pragma_update(None, "user_version", 99).unwrap();
     let error = Journal::open(state.path()).unwrap_err();
     assert!(matches!(error, JournalError::TooNew { found: 99, .. }), "{error}");
+}
+
+#[test]
+fn a_journal_of_the_first_version_goes_on_and_holds_observations_from_then_on() {
+    let state = tempfile::tempdir().unwrap();
+    let run = Journal::open(state.path()).unwrap().start_run(&shop(), None).unwrap();
+    let file = rusqlite::Connection::open(state.path().join("journal.sqlite")).unwrap();
+    file.execute_batch("DROP TABLE observations; PRAGMA user_version = 1").unwrap();
+    drop(file);
+    let journal = Journal::open(state.path()).unwrap();
+    assert_eq!(journal.load_observation(&run).unwrap(), None);
+    let observed = Observation {
+        schema: observation::SCHEMA.into(),
+        started_at: pgassay_model::Timestamp::UNIX_EPOCH,
+        ended_at: pgassay_model::Timestamp::UNIX_EPOCH,
+        target: "postgresql://me@db:5432/shop".into(),
+        bucket_s: 60.0,
+        statements: Default::default(),
+        buckets: vec![Bucket { duration_s: 60.0, commits: 7, ..Bucket::default() }],
+        resets: 0,
+        evictions: None,
+        with_planning: false,
+    };
+    journal.save_observation(&run, &observed).unwrap();
+    drop(journal);
+    let journal = Journal::open(state.path()).unwrap();
+    assert_eq!(journal.load_observation(&run).unwrap(), Some(observed));
 }
 
 /// Documents as the first version wrote them: they must load for ever.

@@ -4,6 +4,7 @@
 //! (a slice of time), never the request, since requests of one moment are not independent. Takes
 //! values and returns values: no I/O, no clock, no random source.
 
+mod abort;
 mod change;
 mod drift;
 mod errors;
@@ -14,17 +15,23 @@ mod measurements;
 mod normal;
 mod overall;
 mod pairs;
+mod passive;
 mod rank_sum;
 mod signed_rank;
+mod statement_mix;
 mod steady;
 mod weights;
 
+pub use abort::AbortRules;
 pub use change::{Design, Sense, compare};
 pub use gate::{AaGate, aa_gate};
 pub use margins::Margins;
 pub use measurements::compare_measurements;
 pub use overall::{blocks_needed, overall};
 pub use pairs::compare_pairs;
+pub use passive::{
+    Baseline, Judgement, PASSIVE_PRIMARY, baseline, compare_observations, compare_switched,
+};
 pub use steady::{mser5, steady};
 pub use weights::{request_weights, weighted_mean};
 

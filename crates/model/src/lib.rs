@@ -9,6 +9,7 @@ pub mod connection;
 pub mod index;
 pub mod interrupt;
 pub mod measurement;
+pub mod observation;
 pub mod parameter;
 pub mod plan;
 pub mod pooler;

@@ -52,7 +52,7 @@ fn postmaster(proc: &Path, backend: &Backend) -> Option<u32> {
 }
 
 /// A value of /proc/meminfo in bytes.
-fn meminfo_value(meminfo: &str, name: &str) -> Option<u64> {
+pub(crate) fn meminfo_value(meminfo: &str, name: &str) -> Option<u64> {
     let line = meminfo.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
     let kilobytes: u64 = line.split_whitespace().next()?.parse().ok()?;
     Some(kilobytes * 1024)

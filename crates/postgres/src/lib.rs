@@ -1,6 +1,7 @@
 //! PostgreSQL observed: connection settings, guarded sessions, collectors of catalog and statistics, and
 //! what-if engines. Never changes a target.
 
+mod activity;
 mod connect;
 mod counters;
 pub mod dsn;
@@ -15,6 +16,7 @@ pub mod tls;
 mod unseen;
 mod what_if;
 
+pub use activity::{Activity, ActivityReader, StatementCounters, memory_used};
 pub use counters::{counters, index_scans, statement_statistics};
 pub use error::PostgresError;
 pub use session::{Reading, Session, SessionOptions};
