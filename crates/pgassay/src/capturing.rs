@@ -8,7 +8,7 @@ use crate::target::Target;
 use pgassay_model::snapshot::{Snapshot, StatementStatistics};
 use pgassay_model::workload::Workload;
 use pgassay_postgres::Session;
-use pgassay_workload::{LogCapture, LogError, LogOptions};
+use pgassay_workload::{CheckOptions, LogCapture, LogError, LogOptions};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -25,14 +25,18 @@ pub async fn capture(context: &Context<'_>, arguments: &cli::Capture) -> Result<
                 None => target.snapshot(&session).await?,
                 Some(window) => within(context, &target, &session, window).await?,
             };
-            let workload = commands::capture(&session, &snapshot, arguments.limit).await?;
-            (workload, Vec::new())
+            let mut workload = commands::capture(&session, &snapshot, arguments.limit).await?;
+            let note = check(context, arguments, &mut workload, &session, &snapshot).await?;
+            (workload, note.into_iter().collect())
         }
         (Some(dsn), from) => {
             let target = context.target(dsn)?;
             let session = target.observe().await?;
             let snapshot = target.snapshot(&session).await?;
-            on_server(context, arguments, from, &target, &session, &snapshot).await?
+            let (mut workload, mut notes) =
+                on_server(context, arguments, from, &target, &session, &snapshot).await?;
+            notes.extend(check(context, arguments, &mut workload, &session, &snapshot).await?);
+            (workload, notes)
         }
         (None, CaptureSource::Log) => {
             let capture = read(context, options(context, arguments, None)?, arguments).await?;
@@ -71,6 +75,11 @@ pub async fn capture(context: &Context<'_>, arguments: &cli::Capture) -> Result<
     }
     for note in &notes {
         text.push_str(&format!("note: {note}\n"));
+    }
+    for statement in &workload.statements {
+        if let Some(why) = &statement.not_representative {
+            text.push_str(&format!("not representative: {}: {why}\n", statement.id));
+        }
     }
     // Recorded sessions are long: they are put into words only where that is asked for.
     let json = if context.json() { to_json(&workload)? } else { String::new() };
@@ -113,6 +122,51 @@ async fn on_server(
         },
     )?;
     Ok((workload, notes))
+}
+
+/// Marks statements whose drawn values ask for something else than the application's do; returns what was checked.
+async fn check(
+    context: &Context<'_>,
+    arguments: &cli::Capture,
+    workload: &mut Workload,
+    session: &Session,
+    snapshot: &Snapshot,
+) -> Result<Option<String>, Failure> {
+    let Some(statistics) = snapshot.statements.as_deref().filter(|_| !arguments.no_check) else {
+        return Ok(None);
+    };
+    context.step("checking values");
+    let options = CheckOptions { interrupt: context.interrupt.clone(), ..CheckOptions::default() };
+    let checked = pgassay_workload::check_values(workload, session, statistics, &options)
+        .await
+        .map_err(|error| {
+            Failure::new(Exit::Unreachable, chain(&error), "capture again, or with --no-check")
+        })?;
+    if context.interrupt.requested() {
+        return Err(Failure::new(
+            Exit::Interrupted,
+            "interrupted; nothing was written",
+            "start again",
+        ));
+    }
+    if checked.statements == 0 && checked.unchecked.is_empty() {
+        return Ok(None);
+    }
+    let off = workload
+        .statements
+        .iter()
+        .filter(|statement| statement.not_representative.is_some())
+        .count();
+    let mut note = format!(
+        "values of {} statements checked with {} executions: {off} are not representative",
+        checked.statements, checked.executions
+    );
+    let reasons: Vec<String> =
+        checked.unchecked.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+    if !reasons.is_empty() {
+        note.push_str(&format!("; not checked: {}", reasons.join(", ")));
+    }
+    Ok(Some(note))
 }
 
 /// How the logs are read; what the server says holds where no flag says otherwise.
@@ -192,23 +246,24 @@ async fn within(
     Ok(after)
 }
 
-/// Takes what was there before from calls and times; after a reset in between all is new.
+/// Takes what was there before from all counters; after a reset in between all is new.
 fn subtract(before: &[StatementStatistics], after: &mut Vec<StatementStatistics>) {
-    let mut known: HashMap<(i64, String), (u64, f64)> = HashMap::new();
-    for entry in before {
-        let sum = known.entry((entry.queryid, entry.query.clone())).or_default();
-        sum.0 += entry.calls;
-        sum.1 += entry.total_exec_ms;
-    }
+    let known: HashMap<i64, &StatementStatistics> =
+        before.iter().map(|entry| (entry.queryid, entry)).collect();
     for entry in after.iter_mut() {
-        // Entries of several roles share a queryid: each takes what there is.
-        if let Some(old) = known.get_mut(&(entry.queryid, entry.query.clone())) {
-            let calls = old.0.min(entry.calls);
-            let ms = old.1.min(entry.total_exec_ms);
-            entry.calls -= calls;
-            entry.total_exec_ms -= ms;
-            old.0 -= calls;
-            old.1 -= ms;
+        let old = known.get(&entry.queryid).filter(|old| old.calls <= entry.calls);
+        let Some(old) = old else { continue };
+        entry.calls -= old.calls;
+        entry.total_exec_ms = (entry.total_exec_ms - old.total_exec_ms).max(0.0);
+        entry.total_plan_ms = (entry.total_plan_ms - old.total_plan_ms).max(0.0);
+        for (new, old) in [
+            (&mut entry.rows, old.rows),
+            (&mut entry.shared_hit, old.shared_hit),
+            (&mut entry.shared_read, old.shared_read),
+            (&mut entry.temp_written, old.temp_written),
+            (&mut entry.wal_bytes, old.wal_bytes),
+        ] {
+            *new = new.saturating_sub(old);
         }
     }
     after.retain(|entry| entry.calls > 0);

@@ -93,3 +93,34 @@ fn a_prefix_that_is_not_the_logs_is_bad_input_with_the_line() {
     assert!(error.contains("UTC:me:LOG") && error.contains("[12345] LOG:"), "{error}");
     assert!(!output.exists());
 }
+
+#[test]
+fn values_that_the_application_does_not_ask_for_are_named_unless_that_is_not_wanted() {
+    let server = logging_server();
+    server
+        .execute(
+            "postgres",
+            "CREATE EXTENSION pg_stat_statements; CREATE TABLE t (id int, state text);
+             INSERT INTO t SELECT n, CASE WHEN n < 5 THEN 'open' ELSE 'done' END FROM generate_series(1, 5000) AS n;
+             ANALYZE t",
+        )
+        .unwrap();
+    server.execute("postgres", &"SELECT id FROM t WHERE state = 'open';".repeat(12)).unwrap();
+    let state = tempfile::tempdir().unwrap();
+    let (dsn, output) = (server.dsn("postgres"), state.path().join("w.json"));
+    let capture = |more: &[&str]| {
+        let mut arguments = vec!["capture", &dsn, "-o", output.to_str().unwrap()];
+        arguments.extend(more);
+        let answer = pgassay(state.path(), &arguments);
+        assert_eq!(answer.status, 0, "{}{}", answer.stdout, answer.stderr);
+        let workload = pgassay_workload::read(&output).unwrap();
+        let off =
+            workload.statements.iter().filter_map(|own| own.not_representative.clone()).next();
+        (answer.stdout, off)
+    };
+    let (text, off) = capture(&[]);
+    assert!(off.unwrap().contains("rows per call, the application's 4.0"), "{text}");
+    assert!(text.contains("1 are not representative") && text.contains("not representative: q"));
+    let (text, off) = capture(&["--no-check"]);
+    assert!(off.is_none() && !text.contains("representative"), "{text}");
+}
