@@ -1,47 +1,20 @@
-//! Two copies of a server to try changes on: a base backup, twice, started on this machine with the server's own
-//! parameters, and removed afterwards.
+//! Copies of a server to try changes and writes on: made by a base backup or else by a dump, started on this machine
+//! with the server's own parameters, and removed afterwards.
 
+use crate::base_backup::BaseBackup;
+use crate::client_program;
+use crate::copy_parameters::{self, CopyParameters};
+use crate::copy_place::CopyPlace;
+use crate::copy_space::{self, Needed};
+use crate::dump_restore::{DumpPrograms, Dumping};
 use crate::failure::{Exit, Failure};
 use crate::target::Target;
 use pgassay_model::connection::{ConnectionSettings, Host, SslMode};
 use pgassay_model::snapshot::Snapshot;
-use pgassay_model::units::Bytes;
 use pgassay_postgres::Session;
-use pgassay_testkit::{Installation, Postgres, PostgresOptions, TestkitError};
+use pgassay_testkit::{Installation, Postgres, PostgresOptions};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
-/// Disk that is to stay free beside the copies.
-const KEPT_FREE: u64 = 1 << 30;
-
-/// Parameters that a copy must not take over: where the server lives and listens, whom it talks to, what it
-/// logs. A copy with the source's archive or standbys would write into the one and wait for the others.
-const NOT_COPIED: [&str; 22] = [
-    "data_directory",
-    "config_file",
-    "hba_file",
-    "ident_file",
-    "external_pid_file",
-    "port",
-    "listen_addresses",
-    "unix_socket_directories",
-    "unix_socket_group",
-    "unix_socket_permissions",
-    "bonjour",
-    "cluster_name",
-    "event_source",
-    "synchronous_standby_names",
-    "hot_standby",
-    "restore_command",
-    "logging_collector",
-    "restart_after_crash",
-    "session_preload_libraries",
-    "local_preload_libraries",
-    "dynamic_library_path",
-    "application_name",
-];
-const NOT_COPIED_PREFIXES: [&str; 8] =
-    ["ssl", "archive_", "primary_", "recovery_", "log_", "syslog_", "krb_", "promote_"];
 
 /// Two running copies; dropped, they are stopped and removed.
 pub struct Copies {
@@ -49,8 +22,19 @@ pub struct Copies {
     pub without: Copy,
     /// The side that changes are made on.
     pub with: Copy,
+    /// How they were made, and where they differ from the server by that.
+    pub notes: Vec<String>,
     // Dropped last, after the servers in it have stopped.
-    _directory: tempfile::TempDir,
+    _place: CopyPlace,
+}
+
+/// One running copy by itself; dropped, it is stopped and removed.
+pub struct SingleCopy {
+    /// The copy.
+    pub copy: Copy,
+    /// How it was made, and where it differs from the server by that.
+    pub notes: Vec<String>,
+    _place: CopyPlace,
 }
 
 /// One copy.
@@ -70,42 +54,43 @@ impl Copies {
         session: &Session,
         snapshot: &Snapshot,
     ) -> Result<Copies, Failure> {
-        let installation = installation(snapshot.server.version_num / 10_000)?;
-        let directory = tempfile::Builder::new()
-            .prefix("pgassay-copies-")
-            .tempdir_in(std::env::temp_dir())
-            .map_err(|error| {
-                Failure::input(
-                    format!("no place for copies: {error}"),
-                    "set TMPDIR to a directory with room for two copies",
-                )
-            })?;
-        // Its servers run as another account where we are root.
-        open_to_all(directory.path())?;
-        check_space(session, directory.path()).await?;
-        target.progress.step("copying the server (pg_basebackup), twice");
-        let (first, second) = (directory.path().join("a"), directory.path().join("b"));
-        let server = target.server.clone();
-        let bin = installation.bin_dir.clone();
-        let made = (first.clone(), second.clone());
+        let files = Files::make(target, session, snapshot, 2).await?;
+        let second = files.place.path().join("b");
+        target.progress.step("copying the copy's files");
+        let (from, to) = (files.first.clone(), second.clone());
+        let interrupt = target.interrupt.clone();
         blocking(move || {
-            base_backup(&bin, &server, &made.0)?;
-            copy_tree(&made.0, &made.1)
+            let mut copy = Command::new("cp");
+            // Cloning blocks where the file system can.
+            copy.args(["--archive", "--reflink=auto"]).args([&from, &to]);
+            let ended = client_program::run(&mut copy, &interrupt)?;
+            if ended.well {
+                return Ok(());
+            }
+            Err(Failure::input(
+                format!("copying {} failed: {}", from.display(), ended.last_words()),
+                MORE_ROOM,
+            ))
         })
         .await?;
-        let settings = settings(snapshot);
         target.progress.step("starting the copies");
-        let start = |place: PathBuf| {
-            let (settings, bin) = (settings.clone(), installation.bin_dir.clone());
-            blocking(move || start(place, bin, settings))
-        };
-        let without = start(first).await?;
-        let with = start(second).await?;
-        Ok(Copies {
-            without: Copy::new(target, without, directory.path().join("a-state")),
-            with: Copy::new(target, with, directory.path().join("b-state")),
-            _directory: directory,
-        })
+        let without = files.start(target, &files.first, "a-state").await?;
+        let with = files.start(target, &second, "b-state").await?;
+        Ok(Copies { without, with, notes: files.notes, _place: files.place })
+    }
+}
+
+impl SingleCopy {
+    /// Makes and starts one copy of the server behind `session`; refused as [`Copies::make`] refuses.
+    pub async fn make(
+        target: &Target,
+        session: &Session,
+        snapshot: &Snapshot,
+    ) -> Result<SingleCopy, Failure> {
+        let files = Files::make(target, session, snapshot, 1).await?;
+        target.progress.step("starting the copy");
+        let copy = files.start(target, &files.first, "a-state").await?;
+        Ok(SingleCopy { copy, notes: files.notes, _place: files.place })
     }
 }
 
@@ -137,134 +122,140 @@ impl Copy {
     }
 }
 
-/// A server installation of the source's own major version: another could not read its files.
+const MORE_ROOM: &str = "set TMPDIR to a directory with more room";
+const NO_COPY: &str = "or go without copies (neither --rehearse nor --writes copy)";
+
+/// The files of a first copy, with no server running on them.
+struct Files {
+    place: CopyPlace,
+    /// Directory of the first copy, its data directory in `data`.
+    first: PathBuf,
+    bin: PathBuf,
+    parameters: CopyParameters,
+    notes: Vec<String>,
+}
+
+impl Files {
+    /// By a base backup where one can be made, else by a dump; both may be refused for want of room for `copies`.
+    async fn make(
+        target: &Target,
+        session: &Session,
+        snapshot: &Snapshot,
+        copies: u64,
+    ) -> Result<Files, Failure> {
+        let installation = installation(snapshot.server.version_num / 10_000)?;
+        let place = CopyPlace::make(&target.progress)?;
+        let parameters =
+            copy_parameters::of_source(snapshot, copy_parameters::machine_memory(), copies);
+        let mut files = Files {
+            first: place.path().join("a"),
+            place,
+            bin: installation.bin_dir,
+            parameters,
+            notes: Vec::new(),
+        };
+        match files.by_base_backup(target, session, snapshot, copies).await? {
+            Ok(()) => {}
+            Err(why) => {
+                target.progress.say(format!("no base backup ({why}): copying by a dump instead"));
+                let dumped = files.by_dump(target, session, snapshot, copies, &why).await?;
+                files
+                    .notes
+                    .push(format!("the copies were made by pg_dump, not by a base backup: {why}"));
+                files.notes.extend(dumped);
+            }
+        }
+        files.notes.append(&mut files.parameters.notes);
+        Ok(files)
+    }
+
+    async fn by_base_backup(
+        &self,
+        target: &Target,
+        session: &Session,
+        snapshot: &Snapshot,
+        copies: u64,
+    ) -> Result<Result<(), String>, Failure> {
+        let place = self.place.path();
+        let backup = match BaseBackup::possible(session, snapshot, &self.bin, place, copies).await?
+        {
+            Ok(backup) => backup,
+            Err(why) => return Ok(Err(why)),
+        };
+        target.progress.step(
+            "copying the server by pg_basebackup (a checkpoint at once; its rate of reading is not bounded)",
+        );
+        let (server, first) = (target.server.clone(), self.first.clone());
+        let interrupt = target.interrupt.clone();
+        blocking(move || {
+            std::fs::create_dir_all(&first).map_err(cannot("create", &first))?;
+            let made = backup.make(&server, &first.join("data"), &interrupt)?;
+            if made.is_err() {
+                std::fs::remove_dir_all(&first).map_err(cannot("remove", &first))?;
+            }
+            Ok(made)
+        })
+        .await
+    }
+
+    async fn by_dump(
+        &mut self,
+        target: &Target,
+        session: &Session,
+        snapshot: &Snapshot,
+        copies: u64,
+        why_no_backup: &str,
+    ) -> Result<Vec<String>, Failure> {
+        let major = snapshot.server.version_num / 10_000;
+        let programs = DumpPrograms::find(major, &self.bin).ok_or_else(|| {
+            Failure::new(
+                Exit::Missing,
+                format!(
+                    "no copy can be made by a base backup ({why_no_backup}), and for a dump there are no pg_dump and \
+                     pg_restore of PostgreSQL {major} or later on this machine"
+                ),
+                format!(
+                    "install them (Debian/Ubuntu: apt install postgresql-client-{major}), or let a base backup \
+                     through: a role with REPLICATION, a replication line in pg_hba.conf; {NO_COPY}"
+                ),
+            )
+        })?;
+        let needed = Needed::new(snapshot.server.database_size, snapshot, copies);
+        let free = copy_space::free(self.place.path())?;
+        if let Some(too_much) = needed.beyond(free, self.place.path()) {
+            return Err(Failure::input(too_much, format!("{MORE_ROOM}, {NO_COPY}")));
+        }
+        let dumping =
+            Dumping { target, snapshot, session, server_bin: &self.bin, programs: &programs };
+        dumping.make(&self.first, &mut self.parameters).await
+    }
+
+    /// Starts a server on the copy in `place`.
+    async fn start(&self, target: &Target, place: &Path, state: &str) -> Result<Copy, Failure> {
+        if target.interrupt.requested() {
+            return Err(client_program::interrupted());
+        }
+        let (place, bin) = (place.to_path_buf(), self.bin.clone());
+        let settings = self.parameters.lines.clone();
+        let server = blocking(move || start(place, bin, settings)).await?;
+        Ok(Copy::new(target, server, self.place.path().join(state)))
+    }
+}
+
+/// A server installation of the source's own major version: another could not read its files, and plans otherwise.
 fn installation(major: u32) -> Result<Installation, Failure> {
     let usual = PathBuf::from(format!("/usr/lib/postgresql/{major}/bin"));
     [pgassay_testkit::find_postgres(Some(&usual)), pgassay_testkit::find_postgres(None)]
         .into_iter()
         .flatten()
-        .find(|found| found.major == major && found.bin_dir.join("pg_basebackup").is_file())
+        .find(|found| found.major == major)
         .ok_or_else(|| {
             Failure::new(
                 Exit::Missing,
-                format!("no PostgreSQL {major} with pg_basebackup on this machine to start a copy with"),
-                format!("install it (Debian/Ubuntu: apt install postgresql-{major}), or leave --rehearse out"),
+                format!("no PostgreSQL {major} on this machine to start a copy with"),
+                format!("install it (Debian/Ubuntu: apt install postgresql-{major}), {NO_COPY}"),
             )
         })
-}
-
-/// Two copies, and the WAL written meanwhile, must fit.
-async fn check_space(session: &Session, directory: &Path) -> Result<(), Failure> {
-    let size: i64 = session
-        .client()
-        .query_one(
-            "SELECT pg_catalog.sum(pg_catalog.pg_database_size(oid))::pg_catalog.int8 FROM pg_catalog.pg_database /* pgassay */",
-            &[],
-        )
-        .await
-        .and_then(|row| row.try_get(0))
-        .map_err(|error| {
-            Failure::new(Exit::Missing, format!("the size of the server is not known: {error}"), "GRANT pg_read_all_stats TO this role")
-        })?;
-    let free = nix::sys::statvfs::statvfs(directory)
-        .map(|space| space.blocks_available() * space.fragment_size())
-        .map_err(|error| {
-            Failure::input(format!("{}: {error}", directory.display()), "set TMPDIR")
-        })?;
-    let needed = u64::try_from(size).unwrap_or(0) * 2 + KEPT_FREE;
-    if free < needed {
-        return Err(Failure::input(
-            format!(
-                "two copies of the server take about {} and {} are free in {}",
-                Bytes(needed),
-                Bytes(free),
-                directory.display()
-            ),
-            "set TMPDIR to a directory with more room, or leave --rehearse out",
-        ));
-    }
-    Ok(())
-}
-
-fn base_backup(bin: &Path, server: &ConnectionSettings, place: &Path) -> Result<(), Failure> {
-    let host = match &server.host {
-        Host::Tcp(host) => host.clone(),
-        Host::Unix(directory) => directory.display().to_string(),
-    };
-    let mut command = Command::new(bin.join("pg_basebackup"));
-    command
-        .arg("--pgdata")
-        .arg(place.join("data"))
-        .args(["--wal-method=stream", "--checkpoint=fast", "--no-sync", "--no-password"])
-        .env("PGHOST", host)
-        .env("PGPORT", server.port.to_string())
-        .env("PGUSER", &server.user)
-        .env("PGAPPNAME", "pgassay")
-        .env_remove("PGDATABASE");
-    if let Some(password) = &server.password {
-        command.env("PGPASSWORD", password.expose());
-    }
-    let mode = serde_json::to_value(server.ssl_mode).ok();
-    if let Some(mode) = mode.as_ref().and_then(|mode| mode.as_str()) {
-        command.env("PGSSLMODE", mode);
-    }
-    if let Some(root) = &server.ssl_root_cert {
-        command.env("PGSSLROOTCERT", root);
-    }
-    std::fs::create_dir_all(place).map_err(cannot("create", place))?;
-    let output = command.output().map_err(cannot("run", &bin.join("pg_basebackup")))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let words = String::from_utf8_lossy(&output.stderr);
-    Err(Failure::new(
-        Exit::Missing,
-        format!(
-            "pg_basebackup failed: {}",
-            words.trim().lines().last().unwrap_or("it said nothing")
-        ),
-        "it takes a role with REPLICATION, a replication line in pg_hba.conf, wal_level = replica and a free max_wal_senders; or leave --rehearse out",
-    ))
-}
-
-/// Copies a data directory, cloning blocks where the file system can.
-fn copy_tree(from: &Path, to: &Path) -> Result<(), Failure> {
-    let status = Command::new("cp")
-        .args(["--archive", "--reflink=auto"])
-        .args([from, to])
-        .status()
-        .map_err(cannot("copy", from))?;
-    if status.success() {
-        return Ok(());
-    }
-    Err(Failure::input(
-        format!("copying {} to {} failed", from.display(), to.display()),
-        "set TMPDIR to a directory with more room",
-    ))
-}
-
-/// What the source has set and a copy may have too, as lines of postgresql.conf.
-fn settings(snapshot: &Snapshot) -> Vec<(String, String)> {
-    snapshot
-        .parameters
-        .values()
-        .filter(|parameter| {
-            matches!(
-                parameter.source.as_str(),
-                "configuration file" | "command line" | "environment variable"
-            )
-        })
-        .filter(|parameter| parameter.context != "internal")
-        .filter(|parameter| {
-            !NOT_COPIED.contains(&parameter.name.as_str())
-                && !NOT_COPIED_PREFIXES.iter().any(|prefix| parameter.name.starts_with(prefix))
-        })
-        .map(|parameter| {
-            (parameter.name.clone(), format!("'{}'", parameter.current.replace('\'', "''")))
-        })
-        // A copy holds what the server holds and trusts its socket: for this account alone.
-        .chain([("unix_socket_permissions".to_owned(), "0700".to_owned())])
-        .collect()
 }
 
 fn start(
@@ -292,28 +283,17 @@ fn start(
             stop_with_process: true,
         })
     });
-    started.map_err(|error: TestkitError| {
+    started.map_err(|error| {
         Failure::new(
             Exit::Missing,
             format!("a copy of the server does not start: {error}"),
-            "a copy needs what the server needs: shared_preload_libraries, memory, locales; or leave --rehearse out",
+            format!("a copy needs what the server needs: shared_preload_libraries, memory, locales; {NO_COPY}"),
         )
     })
 }
 
-fn open_to_all(directory: &Path) -> Result<(), Failure> {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o711))
-        .map_err(cannot("open", directory))
-}
-
 fn cannot<'a>(what: &'a str, path: &'a Path) -> impl Fn(std::io::Error) -> Failure + 'a {
-    move |error| {
-        Failure::input(
-            format!("cannot {what} {}: {error}", path.display()),
-            "set TMPDIR to a directory with room for two copies",
-        )
-    }
+    move |error| Failure::input(format!("cannot {what} {}: {error}", path.display()), MORE_ROOM)
 }
 
 async fn blocking<T: Send + 'static>(

@@ -4,15 +4,22 @@
 
 mod advising;
 mod applying;
+mod base_backup;
 mod bench;
 mod capturing;
 mod changing;
 mod cli;
+mod client_program;
 mod commands;
 mod config;
 mod copies;
+mod copy_parameters;
+mod copy_place;
+mod copy_roles;
+mod copy_space;
 mod demo;
 mod driving;
+mod dump_restore;
 mod failure;
 mod goal;
 mod measure;

@@ -14,7 +14,7 @@ use pgassay_load::{LoadMode, Protocol, Writes};
 use pgassay_model::change::Change;
 use pgassay_model::comparison::{Comparison, Verdict};
 use pgassay_model::measurement::{Connect, Measurement};
-use pgassay_model::plan::{Expected, ExpectedSource, Plan, PlannedChange};
+use pgassay_model::plan::{Expected, ExpectedSource, Plan, PlanTarget, PlannedChange};
 use pgassay_model::run::ChangeOutcome;
 use pgassay_model::snapshot::Snapshot;
 use pgassay_model::units::percent;
@@ -72,11 +72,17 @@ impl Rehearsal<'_> {
         let copies = Copies::make(self.target, &session, self.snapshot).await?;
         drop(session);
         let mut notes = vec![LIMITS.to_owned()];
+        notes.extend(copies.notes.iter().cloned());
         let stage = self.stage(&copies, &mut notes).await?;
         let (without, with) =
             (Access::open(&copies.without.target).await?, Access::open(&copies.with.target).await?);
-        let mut level = Changing::begin(&copies.without.target, &without, plan).await?;
-        let mut trying = Changing::begin(&copies.with.target, &with, plan).await?;
+        // A restored dump is a server of its own, made here of the one that the plan was made for.
+        let on_copies = Plan {
+            target: PlanTarget { system_identifier: None, ..plan.target.clone() },
+            ..plan.clone()
+        };
+        let mut level = Changing::begin(&copies.without.target, &without, &on_copies).await?;
+        let mut trying = Changing::begin(&copies.with.target, &with, &on_copies).await?;
         let mut refused = Vec::new();
         for group in crate::optimize::groups(plan) {
             let members: Vec<PlannedChange> =
