@@ -245,8 +245,8 @@ fn protocol(facts: &Facts<'_>) -> String {
     });
     if facts.sessions_at_once.is_some() {
         note.push_str(
-            "; each recorded session had a connection of its own; BEGIN was sent with a transaction's first request and \
-             COMMIT with its last, also where the recorded one was rolled back in the end",
+            "; each recorded session had a connection of its own; BEGIN was sent with a transaction's first request, and with \
+             its last COMMIT, or ROLLBACK where the recorded one was rolled back",
         );
     } else if !facts.options.warmup.is_zero() {
         note.push_str(&format!(

@@ -90,6 +90,7 @@ fn dues(
     duration: Duration,
 ) -> Result<Vec<Due>, LoadError> {
     let mut dues: Vec<Due> = Vec::with_capacity(session.requests.len());
+    let mut rolled_back = Vec::with_capacity(session.requests.len());
     for recorded in &session.requests {
         let choice = Choice { statement: recorded.statement, set: recorded.parameters };
         if recorded.parameters >= requests.sets(recorded.statement) {
@@ -105,17 +106,17 @@ fn dues(
         }
         let transaction = recorded.transaction;
         let frame = if transaction == 0 { requests.frame(choice) } else { Frame::default() };
+        rolled_back.push(recorded.rolled_back);
         // Times are those of a log: they may go back a little, and the order is what counts.
         let at = (at + LEAD).max(dues.last().map_or(LEAD, |due| due.at));
         dues.push(Due { at, choice, frame, transaction });
     }
-    let end = match requests.writes() {
-        Writes::Run => End::Commit,
-        Writes::Rollback => End::Rollback,
-    };
     let numbers: Vec<u32> = dues.iter().map(|due| due.transaction).collect();
     for (place, due) in dues.iter_mut().enumerate().filter(|(_, due)| due.transaction > 0) {
         let number = Some(&due.transaction);
+        let rolls_back = requests.writes() == Writes::Rollback
+            || rolled_back.get(place).copied().unwrap_or(false);
+        let end = if rolls_back { End::Rollback } else { End::Commit };
         due.frame = Frame {
             begin: place.checked_sub(1).and_then(|before| numbers.get(before)) != number,
             end: (numbers.get(place + 1) != number).then_some(end),

@@ -160,6 +160,38 @@ fn a_transaction_commits_as_a_whole_or_is_rolled_back_and_counted() {
 }
 
 #[test]
+fn a_transaction_that_was_rolled_back_is_rolled_back_again() {
+    let (server, database, mut load) = diary();
+    let rolled_back = |mut own: RecordedRequest| {
+        own.rolled_back = true;
+        own
+    };
+    load.sessions = vec![session(
+        "x",
+        vec![
+            rolled_back(request(0.0, 0, 0, 1)),
+            rolled_back(request(1.0, 0, 1, 1)),
+            request(2.0, 0, 2, 2),
+            request(3.0, 0, 3, 2),
+            rolled_back(request(4.0, 0, 0, 3)),
+            request(5.0, 0, 4, 0),
+        ],
+    )];
+    let mut options = options(&server.dsn(&database));
+    options.mode = replay(1.0, 1);
+    for protocol in [Protocol::Simple, Protocol::Extended, Protocol::Prepared] {
+        options.protocol = protocol;
+        let measurement = drive(&load, &options).unwrap().measurement;
+        assert_eq!((measurement.requests, measurement.errors), (6, 0), "{:?}", measurement.notes);
+        assert_eq!(texts(server, &database, "SELECT entry FROM diary ORDER BY n"), ["c", "d", "e"]);
+        // Rolled back, and not left out: their rows took numbers.
+        let taken = texts(server, &database, "SELECT array_agg(n - 1 ORDER BY n) FROM diary");
+        assert_eq!(taken, ["{2,3,5}"]);
+        server.execute(&database, "TRUNCATE diary RESTART IDENTITY").unwrap();
+    }
+}
+
+#[test]
 fn deadlocks_are_counted_and_not_retried() {
     let server = shared();
     let database = fresh_database(server);
