@@ -1,10 +1,13 @@
-//! Throughput, latency and client CPU beside pgbench's on the same server: `cargo bench -p pgassay-load`.
+//! Throughput, client CPU and latency beside pgbench's on the same server: `cargo bench -p pgassay-load --bench
+//! pgbench`.
 //!
-//! Both send the select of pgbench's `-S` as prepared statements (`-M prepared`, `-j 2`), over a Unix-domain
-//! socket and over TCP, turn by turn in changing order, so that a neighbour's noise meets both; medians of the
-//! rounds are compared. Latency percentiles are compared in rounds of their own, where pgbench logs every
-//! transaction, which costs it time that must not count in the others. `-- unix 8` restricts it to one way and
-//! number of clients.
+//! Both send the select of pgbench's `-S` as prepared statements (`-M prepared`) from as many threads (`-j`),
+//! over a Unix-domain socket and over TCP. A round is a run of each, one after the other and in changing order,
+//! so that a neighbour's noise meets both; what is compared is the ratio within a round, ours ÷ pgbench's, as
+//! median [least, largest] of the rounds. Latency percentiles come from rounds of their own, in which pgbench
+//! logs every transaction (`--log`, microseconds): that costs it time which must not count in the others. How
+//! far pgbench agrees with itself, one logged round with the next, stands below. `-- unix 8` restricts it to
+//! one way and number of clients.
 
 #![allow(
     clippy::expect_used,
@@ -24,9 +27,10 @@ use std::process::Command;
 use std::time::Duration;
 
 const SECONDS: u64 = 3;
+/// Of throughput and CPU, and as many of latency.
 const ROUNDS: usize = 5;
-/// Rounds in which latencies are compared.
-const LOGGED: usize = 3;
+/// What percentiles may differ by.
+const AGREEMENT: f64 = 0.05;
 /// pgbench at scale 1.
 const ACCOUNTS: u32 = 100_000;
 /// Owner of the tables, and its own password.
@@ -35,8 +39,8 @@ const ROLE: &str = "bench";
 #[derive(Clone, Copy)]
 struct Figures {
     per_second: f64,
-    /// User and system time of the client, microseconds per request.
-    client: (f64, f64),
+    /// User and system time of the client per request.
+    client_us: f64,
     latency: Latency,
 }
 
@@ -57,67 +61,185 @@ fn main() {
         .expect("a role for both");
     pgbench(&server, Way::Unix, &["-i", "-q", "-s", "1"]);
     println!(
-        "medians of {ROUNDS} rounds of {SECONDS} s\n\
-         way   clients  driver      requests/s  client µs/request  of it user   p50 ms   p95 ms   p99 ms"
+        "ours ÷ pgbench's, {ROUNDS} + {ROUNDS} rounds of {SECONDS} s each, median [least, largest]; load average {}\n\
+         way  clients  throughput         client CPU         p50                p95                p99",
+        load_average()
     );
     let only: Vec<String> = std::env::args().skip(1).filter(|own| !own.starts_with('-')).collect();
     let wanted = |which: &str, index: usize| only.get(index).is_none_or(|own| own == which);
+    let mut requirements = [
+        Requirement::new("throughput at least pgbench's", |ratio| ratio >= 1.0),
+        Requirement::new("client CPU per request at most pgbench's", |ratio| ratio <= 1.0),
+        Requirement::new("latency percentiles within 5 % of pgbench's", |ratio| {
+            (ratio - 1.0).abs() <= AGREEMENT
+        }),
+    ];
     for (way, name) in [(Way::Unix, "unix"), (Way::Tcp, "tcp")] {
         for clients in [1, 8, 32] {
-            if !(wanted(name, 0) && wanted(&clients.to_string(), 1)) {
-                continue;
-            }
-            let (theirs, ours) = alternate(ROUNDS, |pgassay| match pgassay {
-                false => run_pgbench(&server, way, clients, false),
-                true => run_pgassay(&server, way, clients),
-            });
-            let (logged, driven) = alternate(LOGGED, |pgassay| match pgassay {
-                false => run_pgbench(&server, way, clients, true),
-                true => run_pgassay(&server, way, clients),
-            });
-            for (driver, speed, latency) in
-                [("pgbench", &theirs, &logged), ("pgassay", &ours, &driven)]
-            {
-                println!(
-                    "{name:<4}  {clients:>7}  {driver:<8}  {:>12.0}  {:>17.2}  {:>10.2}  {:>7.3}  {:>7.3}  {:>7.3}",
-                    median(speed, |run| run.per_second),
-                    median(speed, |run| run.client.0 + run.client.1),
-                    median(speed, |run| run.client.0),
-                    median(latency, |run| run.latency.p50),
-                    median(latency, |run| run.latency.p95),
-                    median(latency, |run| run.latency.p99),
-                );
+            if wanted(name, 0) && wanted(&clients.to_string(), 1) {
+                compare(&server, way, name, clients, &mut requirements);
             }
         }
     }
+    println!("load average {}", load_average());
+    for requirement in requirements {
+        println!("{}", requirement.outcome());
+    }
+}
+
+/// Compares one way and number of clients, and prints it.
+fn compare(
+    server: &Postgres,
+    way: Way,
+    name: &str,
+    clients: u32,
+    [throughput, cpu, agreement]: &mut [Requirement; 3],
+) {
+    let rounds = |log| {
+        alternate(|pgassay| match pgassay {
+            false => run_pgbench(server, way, clients, log),
+            true => run_pgassay(server, way, clients),
+        })
+    };
+    let (speed, latency) = (rounds(false), rounds(true));
+    let place = format!("{name}, {clients} clients");
+    let speed = |figure: fn(&Figures) -> f64| Ratios::within(&speed, figure);
+    let percentiles: [(&str, fn(&Figures) -> f64); 3] = [
+        ("p50", |run| run.latency.p50),
+        ("p95", |run| run.latency.p95),
+        ("p99", |run| run.latency.p99),
+    ];
+    let mut row = vec![
+        throughput.judge(&place, speed(|run| run.per_second)),
+        cpu.judge(&place, speed(|run| run.client_us)),
+    ];
+    let mut itself = vec![String::new(); 2];
+    for (percentile, figure) in percentiles {
+        let ratios = Ratios::within(&latency, figure);
+        row.push(agreement.judge(&format!("{percentile} {place}"), ratios));
+        itself.push(Ratios::of_pgbench(&latency, figure).to_string());
+    }
+    print_row(&format!("{name:<4} {clients:>7}"), &row);
+    print_row("pgbench÷itself", &itself);
+    let medians = |pgassay: bool, figure: fn(&Figures) -> f64, rounds: &[Round]| {
+        median(rounds.iter().map(|round| figure(if pgassay { &round.ours } else { &round.theirs })))
+    };
+    for (pgassay, driver) in [(true, "  pgassay"), (false, "  pgbench")] {
+        let of = |figure| medians(pgassay, figure, &latency);
+        let cells = [
+            String::new(),
+            String::new(),
+            format!("{:.3} ms", of(percentiles[0].1)),
+            format!("{:.3} ms", of(percentiles[1].1)),
+            format!("{:.3} ms", of(percentiles[2].1)),
+        ];
+        print_row(driver, &cells);
+    }
+}
+
+fn print_row(title: &str, cells: &[String]) {
+    let cells: Vec<String> = cells.iter().map(|cell| format!("{cell:<17}")).collect();
+    println!("{}", format!("{title:<14} {}", cells.join("  ")).trim_end());
+}
+
+fn load_average() -> String {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').next().unwrap_or("unknown").to_owned()
+}
+
+/// A run of each, one right after the other.
+struct Round {
+    ours: Figures,
+    theirs: Figures,
 }
 
 /// Runs both, each first in every other round.
-fn alternate(rounds: usize, run: impl Fn(bool) -> Figures) -> (Vec<Figures>, Vec<Figures>) {
-    let (mut theirs, mut ours) = (Vec::new(), Vec::new());
-    for round in 0..rounds {
-        for pgassay in [round % 2 == 1, round % 2 == 0] {
-            if pgassay { &mut ours } else { &mut theirs }.push(run(pgassay));
+fn alternate(run: impl Fn(bool) -> Figures) -> Vec<Round> {
+    let round = |number: usize| {
+        if number.is_multiple_of(2) {
+            let ours = run(true);
+            Round { ours, theirs: run(false) }
+        } else {
+            let theirs = run(false);
+            Round { ours: run(true), theirs }
         }
-    }
-    (theirs, ours)
+    };
+    (0..ROUNDS).map(round).collect()
 }
 
-fn median(runs: &[Figures], figure: impl Fn(&Figures) -> f64) -> f64 {
-    let mut all: Vec<f64> = runs.iter().map(figure).collect();
+fn median(all: impl Iterator<Item = f64>) -> f64 {
+    let mut all: Vec<f64> = all.collect();
     all.sort_by(f64::total_cmp);
     all[all.len() / 2]
 }
 
-fn cpu_us(who: UsageWho) -> (f64, f64) {
-    let usage = getrusage(who).expect("getrusage");
-    let [user, system] = [usage.user_time(), usage.system_time()]
-        .map(|time| time.tv_sec() as f64 * 1e6 + time.tv_usec() as f64);
-    (user, system)
+/// Ratios of rounds, sorted.
+struct Ratios(Vec<f64>);
+
+impl Ratios {
+    fn new(ratios: impl Iterator<Item = f64>) -> Self {
+        let mut ratios: Vec<f64> = ratios.collect();
+        ratios.sort_by(f64::total_cmp);
+        Ratios(ratios)
+    }
+
+    /// Ours ÷ pgbench's, round by round.
+    fn within(rounds: &[Round], figure: fn(&Figures) -> f64) -> Self {
+        Ratios::new(rounds.iter().map(|round| figure(&round.ours) / figure(&round.theirs)))
+    }
+
+    /// pgbench's in one round ÷ pgbench's in the round before.
+    fn of_pgbench(rounds: &[Round], figure: fn(&Figures) -> f64) -> Self {
+        let ratio = |pair: &[Round]| figure(&pair[1].theirs) / figure(&pair[0].theirs);
+        Ratios::new(rounds.windows(2).map(ratio))
+    }
+
+    fn median(&self) -> f64 {
+        self.0[self.0.len() / 2]
+    }
 }
 
-fn spent(before: (f64, f64), after: (f64, f64), requests: f64) -> (f64, f64) {
-    ((after.0 - before.0) / requests, (after.1 - before.1) / requests)
+impl std::fmt::Display for Ratios {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (least, largest) = (self.0[0], self.0[self.0.len() - 1]);
+        write!(f, "{:.2} [{least:.2}, {largest:.2}]", self.median())
+    }
+}
+
+/// What has to hold everywhere, and where it does not.
+struct Requirement {
+    what: &'static str,
+    holds: fn(f64) -> bool,
+    not_met: Vec<String>,
+}
+
+impl Requirement {
+    fn new(what: &'static str, holds: fn(f64) -> bool) -> Self {
+        Requirement { what, holds, not_met: Vec::new() }
+    }
+
+    /// Judges the median of ratios, and puts them into words.
+    fn judge(&mut self, place: &str, ratios: Ratios) -> String {
+        if !(self.holds)(ratios.median()) {
+            self.not_met.push(format!("{place} ({:.2})", ratios.median()));
+        }
+        ratios.to_string()
+    }
+
+    fn outcome(&self) -> String {
+        match self.not_met.as_slice() {
+            [] => format!("met: {}", self.what),
+            places => format!("not met: {}: {}", self.what, places.join("; ")),
+        }
+    }
+}
+
+/// User and system time.
+fn cpu_us(who: UsageWho) -> f64 {
+    let usage = getrusage(who).expect("getrusage");
+    let micros = [usage.user_time(), usage.system_time()]
+        .map(|time| time.tv_sec() as f64 * 1e6 + time.tv_usec() as f64);
+    micros[0] + micros[1]
 }
 
 fn pgbench(server: &Postgres, way: Way, arguments: &[&str]) -> String {
@@ -160,7 +282,7 @@ fn run_pgbench(server: &Postgres, way: Way, clients: u32, log: bool) -> Figures 
     let transactions = number("number of transactions actually processed");
     let latency = if log { logged(&directory) } else { Latency::default() };
     std::fs::remove_dir_all(&directory).expect("pgbench's logs are removed");
-    Figures { per_second: number("tps"), client: spent(before, after, transactions), latency }
+    Figures { per_second: number("tps"), client_us: (after - before) / transactions, latency }
 }
 
 /// Percentiles of pgbench's logs: a line is `client transaction µs script …` (manual, pgbench).
@@ -220,7 +342,7 @@ fn run_pgassay(server: &Postgres, way: Way, clients: u32) -> Figures {
     assert_eq!(measurement.errors, 0, "{:?}", measurement.notes);
     Figures {
         per_second: measurement.throughput,
-        client: spent(before, after, measurement.requests as f64),
+        client_us: (after - before) / measurement.requests as f64,
         latency: measurement.latency_ms,
     }
 }

@@ -37,6 +37,8 @@ struct Table<'a> {
     reporter: Reporter<'a>,
     epoll: Epoll,
     seats: Vec<Seat>,
+    /// Numbers of the seats that send a request next.
+    idle: Vec<usize>,
     outbox: BytesMut,
     origin: Instant,
 }
@@ -49,6 +51,7 @@ pub(crate) fn run(numbers: Range<u32>, shared: &Arc<Shared>, epoll: Epoll, event
         reporter: Reporter::new(shared, events),
         epoll,
         seats: Vec::new(),
+        idle: Vec::new(),
         outbox: BytesMut::new(),
         origin: Instant::now(),
     };
@@ -95,11 +98,14 @@ impl Table<'_> {
         let tick = u16::try_from(self.shared.dialer.poll().as_millis().max(1)).unwrap_or(100);
         let mut ready = vec![EpollEvent::empty(); self.seats.len()];
         let mut ticked = Duration::ZERO;
-        for number in 0..self.seats.len() {
-            let now = self.origin.elapsed();
-            self.begin(number, now);
-        }
+        self.idle.extend(0..self.seats.len());
         while !self.shared.abandon.load(Ordering::Relaxed) {
+            // Only when all that had come is read: a request wakes its backend, which may take our place on the
+            // core, and answers left unread would age meanwhile though the server had given them.
+            let mut idle = std::mem::take(&mut self.idle);
+            let now = self.origin.elapsed();
+            idle.drain(..).for_each(|number| self.begin(number, now));
+            self.idle = idle;
             let answered = match self.epoll.wait(&mut ready, EpollTimeout::from(tick)) {
                 Ok(answered) => answered,
                 Err(Errno::EINTR) => 0,
@@ -133,35 +139,33 @@ impl Table<'_> {
             return;
         }
         let requests = &self.shared.requests;
-        seat.choice = requests.choose(&mut seat.random);
+        let choice = requests.choose(&mut seat.random);
+        seat.choice = choice;
         seat.begun = now;
         seat.waiting = Some(Reading::default());
-        let choice = seat.choice;
         if seat.connection.is_none() {
             match self.open(number) {
                 Ok((connection, _)) => {
                     if let Some(seat) = self.seats.get_mut(number) {
                         seat.connection = Some(connection);
-                        // It counts to no latency.
-                        seat.begun = self.origin.elapsed();
                     }
                 }
                 Err(error) => return self.lose(number, error),
             }
         }
-        let Some(connection) = self.seats.get_mut(number).and_then(|seat| seat.connection.as_mut())
-        else {
-            return;
-        };
+        let Some(seat) = self.seats.get_mut(number) else { return };
+        let Some(connection) = &mut seat.connection else { return };
         let known = connection.knows(choice.statement);
         requests.write(choice, requests.frame(choice), known, &mut self.outbox);
         let patience = Patience::new(&self.shared.abandon, self.shared.statement_timeout);
+        // What came before, a new connection or the making of the request, counts to no latency.
+        seat.begun = self.origin.elapsed();
         if let Err(error) = connection.send(&self.outbox, patience) {
             self.lose(number, error);
         }
     }
 
-    /// Reads what has come for a seat and, where that ends the answer, sends the next request.
+    /// Reads what has come for a seat and, where that ends the answer, has it send its next request in turn.
     fn answer(&mut self, number: usize) {
         let Some(seat) = self.seats.get_mut(number) else { return };
         let Some(connection) = &mut seat.connection else { return };
@@ -192,7 +196,7 @@ impl Table<'_> {
         if let Some(refusal) = ready.refusal {
             self.explain(choice, &ConnectionError::Server(refusal));
         }
-        self.begin(number, now);
+        self.idle.push(number);
     }
 
     fn explain(&mut self, choice: Choice, error: &ConnectionError) {
@@ -223,20 +227,21 @@ impl Table<'_> {
         }
     }
 
-    /// Gives up requests that have taken too long, and begins where nothing is in flight.
+    /// Gives up requests that have taken too long, and has all begin where nothing is in flight.
     fn look_around(&mut self, now: Duration) {
         let limit = self.shared.statement_timeout.filter(|limit| !limit.is_zero());
+        self.idle.clear();
         for number in 0..self.seats.len() {
             let Some(seat) = self.seats.get(number) else { continue };
             let (waiting, begun) = (seat.waiting.is_some(), seat.begun);
             match limit {
                 Some(limit) if waiting && now >= begun + limit => {
                     self.lose(number, ConnectionError::TimedOut(limit));
-                    self.begin(number, now);
                 }
-                _ if !waiting => self.begin(number, now),
+                _ if waiting => continue,
                 _ => {}
             }
+            self.idle.push(number);
         }
     }
 }
