@@ -84,6 +84,7 @@ pub fn drive(
     if options.protocol == Protocol::Prepared {
         prepared::check(&dialer, &options.target.to_string())?;
     }
+    requests.rise(&dialer);
     let scale = if scripted { scale(&dialer, &requests) } else { 1 };
     let shared = Arc::new(Shared {
         dialer,

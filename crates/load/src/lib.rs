@@ -13,6 +13,7 @@ mod connection;
 mod drive;
 mod encode;
 mod error;
+mod fresh;
 mod gate;
 pub mod ledger;
 mod login;

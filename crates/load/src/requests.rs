@@ -1,7 +1,9 @@
 //! A workload made ready to send: its messages encoded once, and requests chosen by weight.
 
 use crate::LoadError;
+use crate::connection::Dialer;
 use crate::encode::{self, End, Frame, Statement};
+use crate::fresh::{Columns, Fresh};
 use crate::options::Writes;
 use crate::redact::redact;
 use crate::tally::Named;
@@ -29,6 +31,8 @@ pub(crate) struct Requests {
     cumulative: Cumulative,
     protocol: Protocol,
     writes: Writes,
+    /// Columns whose values are made.
+    columns: Columns,
 }
 
 #[derive(Debug)]
@@ -36,6 +40,8 @@ struct Encoded {
     statement: Statement,
     writes: bool,
     values: Vec<Vec<Option<String>>>,
+    /// Values made for each request.
+    fresh: Option<Fresh>,
 }
 
 /// A script; its statements follow each other among all.
@@ -70,15 +76,22 @@ impl Requests {
         }
         let weights = workload.statements.iter().map(|own| (own.id.as_str(), own.weight));
         let cumulative = Cumulative::new(weights)?;
+        let mut columns = Columns::default();
         let statements = workload
             .statements
             .iter()
             .enumerate()
-            .map(|(number, statement)| encode(number, statement, protocol))
+            .map(|(number, statement)| encode(number, statement, protocol, &mut columns))
             .collect::<Result<_, _>>()?;
         let name = |own: &WorkloadStatement| Named { id: own.id.clone(), sql: own.sql.clone() };
         let names = workload.statements.iter().map(name).collect();
-        Ok(Requests { statements, names, scripts: Vec::new(), cumulative, protocol, writes })
+        let scripts = Vec::new();
+        Ok(Requests { statements, names, scripts, cumulative, protocol, writes, columns })
+    }
+
+    /// Asks the server where the columns end whose values are made.
+    pub(crate) fn rise(&self, dialer: &Dialer) {
+        self.columns.rise(dialer);
     }
 
     /// Reads and encodes a workload's scripts.
@@ -100,14 +113,15 @@ impl Requests {
                 let statement =
                     Statement::new(first + number, &query.sql, &[], protocol).map_err(refused)?;
                 let writes = query.effect == pgbench::Effect::Writes;
-                statements.push(Encoded { statement, writes, values: Vec::new() });
+                statements.push(Encoded { statement, writes, values: Vec::new(), fresh: None });
                 let id = pgbench::statement_id(&script.id, number);
                 names.push(Named { id, sql: query.sql.clone() });
             }
             let name = Named { id: script.id.clone(), sql: script.text.clone() };
             scripts.push(Script { name, program, first });
         }
-        Ok(Requests { statements, names, scripts, cumulative, protocol, writes })
+        let columns = Columns::default();
+        Ok(Requests { statements, names, scripts, cumulative, protocol, writes, columns })
     }
 
     /// A script or a statement by weight, then one of the statement's parameter sets, all alike.
@@ -166,9 +180,24 @@ impl Requests {
     /// Writes the messages of a request over what is in `outbox`. `known`: the statement is prepared.
     pub(crate) fn write(&self, choice: Choice, frame: Frame, known: bool, outbox: &mut BytesMut) {
         outbox.clear();
-        if let Some(own) = self.statements.get(choice.statement) {
-            own.statement.write(choice.set, frame, known, outbox);
+        let Some(own) = self.statements.get(choice.statement) else { return };
+        let made = own.fresh.as_ref().zip(own.values.get(choice.set));
+        if let Some(values) = made.map(|(fresh, set)| fresh.values(set)) {
+            let sql = || self.names.get(choice.statement).map_or("", |name| name.sql.as_str());
+            let written = match self.protocol {
+                Protocol::Simple => pgassay_sql::with_literals(sql(), &values)
+                    .map(|text| encode::query(&text, frame, outbox))
+                    .is_ok(),
+                Protocol::Extended | Protocol::Prepared => {
+                    own.statement.write_values(&values, false, frame, known, outbox).is_ok()
+                }
+            };
+            if written {
+                return;
+            }
+            outbox.clear();
         }
+        own.statement.write(choice.set, frame, known, outbox);
     }
 
     /// Writes the messages of a script's statement over what is in `outbox`. `known`: it is prepared.
@@ -251,6 +280,7 @@ fn encode(
     number: usize,
     statement: &WorkloadStatement,
     protocol: Protocol,
+    columns: &mut Columns,
 ) -> Result<Encoded, LoadError> {
     let refused = |reason| LoadError::Statement { statement: statement.id.clone(), reason };
     let mut values = statement.parameters.clone();
@@ -267,7 +297,8 @@ fn encode(
         )));
     }
     let encoded = Statement::new(number, &statement.sql, &values, protocol).map_err(refused)?;
-    Ok(Encoded { statement: encoded, writes: statement.writes, values })
+    let fresh = columns.statement(&statement.fresh);
+    Ok(Encoded { statement: encoded, writes: statement.writes, values, fresh })
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The `workload` document: statements with weights and parameter values.
 
 use crate::Timestamp;
+use crate::index::RelationName;
 use serde::{Deserialize, Serialize};
 
 /// Schema name of a workload document.
@@ -87,6 +88,10 @@ pub struct WorkloadStatement {
     /// Empty: the statement has no parameters.
     #[serde(default)]
     pub parameters: Vec<Vec<Option<String>>>,
+    /// Parameters whose values no row may hold yet, since a unique index is on their column: whoever drives the
+    /// workload makes them anew for each request. Those in `parameters` show their form, and would serve once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fresh: Vec<FreshParameter>,
     /// Where the values come from: "given", "rows of public.users", "pg_stats", "log", or "none needed".
     #[serde(default)]
     pub parameter_source: String,
@@ -100,6 +105,37 @@ pub struct WorkloadStatement {
     /// The plan of its slowest execution that auto_explain logged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<LoggedPlan>,
+}
+
+/// A parameter that takes a new value with each request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FreshParameter {
+    /// `n` of `$n`.
+    pub number: usize,
+    /// How its values are made.
+    #[serde(flatten)]
+    pub kind: FreshKind,
+}
+
+/// How a new value is made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum FreshKind {
+    /// Whole numbers one after the other, from `first` on and above the greatest that the column holds by then.
+    Serial {
+        /// The relation.
+        relation: RelationName,
+        /// Its column.
+        column: String,
+        /// The first that was free at the capture, away from where the column's own sequence goes on.
+        first: i64,
+    },
+    /// The text of the set, its first 12 characters replaced by hexadecimal digits.
+    Text,
+    /// A UUID of version 4.
+    Uuid,
+    /// The bytes of the set (`\x…`), the first 8 replaced.
+    Bytes,
 }
 
 /// A plan as auto_explain logged it.

@@ -6,10 +6,6 @@ use pgassay_model::index::RelationName;
 use rand::rngs::StdRng;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Sets of a statement that writes new unique values: each can be used once, and one is chosen for each
-/// request, so there are many.
-const FRESH_SETS: usize = 5000;
-
 /// Sampled rows of each group, with the greatest values of columns that need new ones.
 pub(crate) struct Material {
     /// Rows of each group of the plan, none where the relation is empty.
@@ -32,9 +28,7 @@ pub(crate) fn sets(
     material: &Material,
     random: &mut StdRng,
 ) -> Option<Vec<Vec<Option<String>>>> {
-    let fresh = plan.draws.iter().any(|draw| matches!(draw, Draw::Fresh { .. }));
-    let most = material.rows.iter().map(Vec::len).max().unwrap_or(0).max(1);
-    let count = if fresh { FRESH_SETS } else { most };
+    let count = material.rows.iter().map(Vec::len).max().unwrap_or(0).max(1);
     (0..count)
         .map(|set| {
             let mut made = 0;

@@ -6,7 +6,7 @@ use crate::probe::parameter_types;
 use crate::sample::{self, SampledRow, Unreadable};
 use crate::{WorkloadError, statistics};
 use pgassay_model::snapshot::Snapshot;
-use pgassay_model::workload::{SkippedStatement, Workload, WorkloadStatement};
+use pgassay_model::workload::{FreshParameter, SkippedStatement, Workload, WorkloadStatement};
 use pgassay_postgres::Session;
 use pgassay_sql::{StatementKind, StatementShape};
 use rand::SeedableRng;
@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// same seed gives the same values as long as the data does not change. Works through a pooler.
 ///
 /// Writes: values for columns under a unique index are new (unless the statement has ON CONFLICT), so a
-/// set serves one request, and a workload that has been replayed needs its parameters filled again.
+/// set serves one request; such parameters are named in `fresh`, and the load makes their values anew.
 pub async fn fill_parameters(
     workload: &mut Workload,
     session: &Session,
@@ -125,12 +125,25 @@ async fn fill(
         return Ok(Err(missing(&plan.groups, &material, &shape)));
     };
     statement.parameters = parameters;
+    statement.fresh = fresh_parameters(&plan, &material);
     statement.parameter_source = std::iter::once(drawn)
         .filter(|drawn| !drawn.is_empty())
         .chain(plan.assumptions.iter().cloned())
         .collect::<Vec<_>>()
         .join("; ");
     Ok(Ok(()))
+}
+
+fn fresh_parameters(plan: &Plan, material: &Material) -> Vec<FreshParameter> {
+    let of = |(index, draw): (usize, &Draw)| match draw {
+        Draw::Fresh { fresh, relation, column, .. } => {
+            let key = (relation.clone(), column.clone());
+            let greatest = material.greatest.get(&key).copied().unwrap_or(0);
+            Some(FreshParameter { number: index + 1, kind: fresh.kind(relation, column, greatest) })
+        }
+        _ => None,
+    };
+    plan.draws.iter().enumerate().filter_map(of).collect()
 }
 
 /// Rows by group, and where they come from.

@@ -3,6 +3,7 @@
 use pgassay_model::index::{Index, RelationName};
 use pgassay_model::relation::{Column, Relation};
 use pgassay_model::snapshot::Snapshot;
+use pgassay_model::workload::FreshKind;
 use pgassay_sql::{ParameterRole, StatementShape, Subject};
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -11,6 +12,8 @@ use std::collections::BTreeSet;
 /// New integers start this far above the greatest, so that the sequence behind the column, which other
 /// requests draw from, does not meet them.
 const GAP: i128 = 1_000_000;
+/// Values that a load may well make: where so many don't fit above the gap, there is none.
+const MOST_EXPECTED: usize = 10_000_000;
 /// Hexadecimal digits put before a sampled text: 48 random bits.
 const PREFIX: usize = 12;
 
@@ -51,6 +54,20 @@ impl Fresh {
         }
     }
 
+    /// How whoever drives the workload makes further values.
+    pub(crate) fn kind(&self, relation: &RelationName, column: &str, greatest: i128) -> FreshKind {
+        match self {
+            Fresh::Integer { limit } => FreshKind::Serial {
+                relation: relation.clone(),
+                column: column.to_owned(),
+                first: i64::try_from(first(*limit, MOST_EXPECTED, greatest)).unwrap_or(i64::MAX),
+            },
+            Fresh::Text { .. } => FreshKind::Text,
+            Fresh::Uuid => FreshKind::Uuid,
+            Fresh::Bytes => FreshKind::Bytes,
+        }
+    }
+
     /// The value of set number `index`, of `count`; `greatest` is the column's maximum.
     pub(crate) fn value(
         &self,
@@ -62,10 +79,7 @@ impl Fresh {
     ) -> Option<String> {
         match self {
             Fresh::Integer { limit } => {
-                let first = match greatest + GAP + count as i128 {
-                    end if end <= *limit => greatest + GAP,
-                    _ => greatest + 1,
-                };
+                let first = first(*limit, count, greatest);
                 Some(first + index as i128).filter(|value| value <= limit).map(|v| v.to_string())
             }
             Fresh::Text { length } => {
@@ -95,6 +109,14 @@ impl Fresh {
                 Some(format!("\\x{hex}"))
             }
         }
+    }
+}
+
+/// The first of `count` new integers.
+fn first(limit: i128, count: usize, greatest: i128) -> i128 {
+    match greatest + GAP + count as i128 {
+        end if end <= limit => greatest + GAP,
+        _ => greatest + 1,
     }
 }
 

@@ -285,7 +285,7 @@ impl Planning<'_> {
                     .and_then(Fresh::of)
                     .ok_or_else(|| fresh::impossible(&used.relation, column))?;
                 self.assume(format!(
-                    "made: values of {column} that no row holds; each set serves one request"
+                    "made: values of {column} that no row holds, anew for each request"
                 ));
                 Ok(Draw::Fresh {
                     fresh,

@@ -37,8 +37,9 @@ async fn values_for_unique_columns_of_new_rows_are_new() {
         // `filled` runs every set in one transaction: values that are not new would be refused.
         let statement = target.filled(sql).await;
         assert!(statement.writes);
-        assert!(statement.parameters.len() >= 1000, "{sql}");
-        assert!(statement.parameter_source.contains("each set serves one request"), "{sql}");
+        assert_eq!(statement.parameters.len(), 200, "{sql}");
+        assert!(!statement.fresh.is_empty(), "{sql}");
+        assert!(statement.parameter_source.contains("anew for each request"), "{sql}");
     }
 }
 
