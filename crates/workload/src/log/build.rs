@@ -153,6 +153,12 @@ pub(crate) fn build(collector: Collector<'_>, options: &LogOptions, read: &Readi
             tally.cut
         ));
     }
+    if tally.messages > 0 {
+        notes.push(format!(
+            "{} messages hold several statements: the time of each is its even share of the whole, and not recorded",
+            tally.messages
+        ));
+    }
     if !timed {
         notes.push(
             "no durations are logged: statements are chosen by calls (set log_duration = on)"

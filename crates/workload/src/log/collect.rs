@@ -4,10 +4,13 @@ use crate::log::LogOptions;
 use crate::log::entry::{Entry, Severity};
 use crate::log::lexer::{Scan, trim};
 use crate::log::message::{self, Message, query_of_plan};
+use crate::log::parts::parts;
+use crate::log::prepared::executed;
 use crate::log::recording::{Pending, Recording};
 use crate::log::table::Table;
 use crate::log::time::Micros;
 use crate::log::values::encode;
+use memchr::memchr;
 
 /// Longer statements are left out.
 const MOST_STATEMENT: usize = 1 << 20;
@@ -44,8 +47,28 @@ pub(crate) struct Tally {
     pub transaction_control: u64,
     /// Sets of values cut off by log_parameter_max_length, or damaged.
     pub cut: u64,
+    /// Messages of several statements.
+    pub messages: u64,
     /// Entries from before the window.
     pub before_window: u64,
+}
+
+/// How long a statement took, microseconds.
+#[derive(Debug, Clone, Copy)]
+struct Took {
+    /// The message that it came in; None where a later entry tells.
+    message: Option<u64>,
+    /// Itself.
+    own: Option<u64>,
+    /// Its share of the message's time.
+    share: u64,
+}
+
+impl Took {
+    /// A message of one statement.
+    fn of(micros: Option<u64>) -> Self {
+        Took { message: micros, own: micros, share: micros.unwrap_or(0) }
+    }
 }
 
 enum Control {
@@ -111,28 +134,33 @@ impl<'o> Collector<'o> {
         self.tally.errors += 1;
         let Some(key) = entry.session_key() else { return };
         self.recording.roll_back(key);
-        let Some(pending) = self.recording.state(key).pending.take() else { return };
-        self.tally.failed += 1;
-        if let Some(shape) = self.table.shapes.get_mut(&pending.hash) {
-            shape.calls = shape.calls.saturating_sub(1);
-        }
-        if let Some(request) =
-            pending.request.and_then(|number| self.recording.requests.get_mut(number))
-        {
-            request.failed = true;
+        for pending in std::mem::take(&mut self.recording.state(key).pending) {
+            self.tally.failed += 1;
+            if let Some(shape) = self.table.shapes.get_mut(&pending.hash) {
+                shape.calls = shape.calls.saturating_sub(1);
+            }
+            if let Some(request) =
+                pending.request.and_then(|number| self.recording.requests.get_mut(number))
+            {
+                request.failed = true;
+            }
         }
     }
 
     fn duration(&mut self, entry: &Entry<'_>, micros: u64) {
         let Some(key) = entry.session_key() else { return };
-        let Some(pending) = self.recording.state(key).pending.take() else { return };
-        if let Some(shape) = self.table.shapes.get_mut(&pending.hash) {
-            shape.micros += micros;
-        }
-        if let Some(request) =
-            pending.request.and_then(|number| self.recording.requests.get_mut(number))
-        {
-            request.took = Some(u32::try_from(micros).unwrap_or(u32::MAX));
+        let pending = std::mem::take(&mut self.recording.state(key).pending);
+        let several = pending.len() as u64;
+        for pending in pending {
+            if let Some(shape) = self.table.shapes.get_mut(&pending.hash) {
+                shape.micros += micros / several;
+            }
+            if several == 1
+                && let Some(request) =
+                    pending.request.and_then(|number| self.recording.requests.get_mut(number))
+            {
+                request.took = Some(u32::try_from(micros).unwrap_or(u32::MAX));
+            }
         }
     }
 
@@ -150,28 +178,84 @@ impl<'o> Collector<'o> {
         let sql = trim(sql);
         let key = entry.session_key();
         if let Some(key) = key {
-            self.recording.state(key).pending = None;
+            self.recording.state(key).pending.clear();
         }
-        if let Some(control) = control(sql) {
-            self.tally.transaction_control += 1;
-            if let Some(key) = key {
-                match control {
-                    Control::Begin => self.recording.state(key).begin(),
-                    Control::Commit { chain } => self.recording.state(key).end(chain),
-                    Control::Rollback { chain } => {
-                        self.recording.roll_back(key);
-                        self.recording.state(key).end(chain);
-                    }
-                    Control::Recover => self.recording.recover(key),
-                    Control::Savepoint => {}
-                }
+        let mut sql = sql;
+        if memchr(b';', sql).is_some() && sql.len() <= MOST_STATEMENT {
+            self.scan.read(sql);
+            match parts(sql, &self.scan).as_slice() {
+                [one] => sql = one,
+                parts => return self.several(entry, micros, parts),
             }
-            return;
         }
+        if !self.control(key, sql) {
+            self.one(entry, Took::of(micros), sql);
+        }
+    }
+
+    /// Statements of one message: without BEGIN among them a transaction (manual, section 55.2.2.1). Their time is
+    /// known for all together only.
+    fn several(&mut self, entry: &Entry<'_>, micros: Option<u64>, parts: &[&[u8]]) {
+        let key = entry.session_key();
+        let asked = parts.iter().filter(|part| control(part).is_none()).count() as u64;
+        let share = micros.unwrap_or(0) / asked.max(1);
+        let took =
+            if asked == 1 { Took::of(micros) } else { Took { message: micros, own: None, share } };
+        if asked > 1 {
+            self.tally.messages += 1;
+        }
+        // Values are literals in such a message, and its identifier is that of one statement.
+        let detail = Some(entry.detail).filter(|detail| detail.starts_with(b"prepare: "));
+        let entry = Entry { query_id: None, detail: detail.unwrap_or_default(), ..*entry };
+        let mut implicit = false;
+        for part in parts {
+            if self.control(key, part) {
+                implicit = false;
+                continue;
+            }
+            if let Some(state) = key.map(|key| self.recording.state(key))
+                && asked > 1
+                && !state.in_transaction()
+            {
+                state.begin();
+                implicit = true;
+            }
+            self.one(&entry, took, part);
+        }
+        if let Some(key) = key.filter(|_| implicit) {
+            self.recording.state(key).end(false);
+        }
+    }
+
+    /// Follows BEGIN, COMMIT and their like; whether the statement is one.
+    fn control(&mut self, key: Option<u64>, sql: &[u8]) -> bool {
+        let Some(control) = control(sql) else { return false };
+        self.tally.transaction_control += 1;
+        let Some(key) = key else { return true };
+        match control {
+            Control::Begin => self.recording.state(key).begin(),
+            Control::Commit { chain } => self.recording.state(key).end(chain),
+            Control::Rollback { chain } => {
+                self.recording.roll_back(key);
+                self.recording.state(key).end(chain);
+            }
+            Control::Recover => self.recording.recover(key),
+            Control::Savepoint => {}
+        }
+        true
+    }
+
+    /// Takes one statement.
+    fn one(&mut self, entry: &Entry<'_>, took: Took, sql: &[u8]) {
         if sql.len() > MOST_STATEMENT {
             self.tally.too_long += 1;
             return;
         }
+        let executed = executed(sql, entry.detail);
+        let (sql, detail, query_id) = match &executed {
+            Some(executed) => (executed.sql, &executed.detail[..], None),
+            None => (sql, entry.detail, entry.query_id),
+        };
         self.scan.read(sql);
         if self.scan.own {
             self.tally.own += 1;
@@ -181,14 +265,15 @@ impl<'o> Collector<'o> {
         let hash = self.scan.hash;
         let shape = self.table.shape(hash, sql);
         shape.calls += 1;
-        shape.micros += micros.unwrap_or(0);
-        shape.query_id = entry.query_id.or(shape.query_id);
+        shape.micros += took.share;
+        shape.query_id = query_id.or(shape.query_id);
+        let key = entry.session_key();
         let place = self.table.place(hash);
         let recorded = key.filter(|_| self.recording.open());
         let mut usable = false;
         if place.is_some() || recorded.is_some() {
-            let whole = self.options.parameters_whole;
-            usable = encode(sql, &self.scan, entry.detail, whole, &mut self.set);
+            let whole = self.options.parameters_whole || executed.is_some();
+            usable = encode(sql, &self.scan, detail, whole, &mut self.set);
             if !usable {
                 self.tally.cut += 1;
             }
@@ -198,9 +283,9 @@ impl<'o> Collector<'o> {
         }
         let Some(key) = key else { return };
         let set = usable.then_some(&self.set[..]);
-        let request = self.recording.record(key, entry, hash, micros, set);
-        if micros.is_none() {
-            self.recording.state(key).pending = Some(Pending { hash, request });
+        let request = self.recording.record(key, entry, hash, (took.message, took.own), set);
+        if took.message.is_none() {
+            self.recording.state(key).pending.push(Pending { hash, request });
         }
     }
 

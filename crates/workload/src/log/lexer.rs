@@ -269,7 +269,7 @@ fn number(sql: &[u8], at: usize) -> (LiteralKind, usize) {
 }
 
 /// The end of what is quoted, behind the closing quote; a doubled quote is part of it.
-fn quoted_end(sql: &[u8], mut at: usize, quote: u8) -> usize {
+pub(crate) fn quoted_end(sql: &[u8], mut at: usize, quote: u8) -> usize {
     while let Some(length) = memchr(quote, sql.get(at..).unwrap_or_default()) {
         at += length + 1;
         if sql.get(at) != Some(&quote) {

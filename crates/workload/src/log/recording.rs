@@ -39,9 +39,10 @@ pub(crate) struct Pending {
 }
 
 /// Where a session stands.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct State {
-    pub pending: Option<Pending>,
+    /// Several where they were sent in one message.
+    pub pending: Vec<Pending>,
     name: Option<u32>,
     transaction: u32,
     transactions: u32,
@@ -57,6 +58,11 @@ impl State {
             self.transactions += 1;
             self.transaction = self.transactions;
         }
+    }
+
+    /// Whether it is in a transaction.
+    pub(crate) fn in_transaction(&self) -> bool {
+        self.transaction > 0
     }
 
     /// COMMIT or ROLLBACK; with AND CHAIN the next begins at once.
@@ -134,13 +140,14 @@ impl Recording {
         !self.full
     }
 
-    /// Records a request with its values, where it has any; returns its number.
+    /// Records a request with its values, where it has any; returns its number. `message` is how long the message
+    /// took that it came in, `took` itself.
     pub(crate) fn record(
         &mut self,
         key: u64,
         entry: &Entry<'_>,
         hash: u64,
-        micros: Option<u64>,
+        (message, took): (Option<u64>, Option<u64>),
         set: Option<&[u8]>,
     ) -> Option<usize> {
         let time = entry.time?;
@@ -166,9 +173,9 @@ impl Recording {
         self.requests.push(Request {
             session,
             // An entry with a duration is written when the statement is done.
-            at: time - micros.map_or(0, |micros| i64::try_from(micros).unwrap_or(0)),
+            at: time - message.map_or(0, |micros| i64::try_from(micros).unwrap_or(0)),
             hash,
-            took: micros.map(|micros| u32::try_from(micros).unwrap_or(u32::MAX)),
+            took: took.map(|micros| u32::try_from(micros).unwrap_or(u32::MAX)),
             transaction,
             set: if set.is_some() { (from, length as u32) } else { (NONE, 0) },
             failed: false,

@@ -68,3 +68,86 @@ async fn a_session_that_ends_within_a_transaction_rolls_it_back() {
         assert!(capture.workload.sessions[0].requests[0].rolled_back, "{extension}");
     }
 }
+
+#[tokio::test]
+async fn statements_of_one_message_are_taken_apart_within_their_transactions() {
+    let logged = Logged::with(SCHEMA);
+    let client = logged.client().await;
+    client
+        .batch_execute("BEGIN; INSERT INTO notes VALUES (1, 'a;b'); UPDATE notes SET body = 'c' WHERE id = 1; COMMIT")
+        .await
+        .unwrap();
+    // Without BEGIN it is a transaction all the same.
+    client
+        .batch_execute("INSERT INTO notes VALUES (2, 'x'); INSERT INTO notes VALUES (3, 'y');")
+        .await
+        .unwrap();
+    client.batch_execute("DELETE FROM notes WHERE id = 9; BEGIN; DELETE FROM notes WHERE id = 3; ROLLBACK; SELECT count(*) FROM notes").await.unwrap();
+    client.batch_execute("BEGIN; SELECT body FROM notes WHERE id = 2").await.unwrap();
+    client.batch_execute("; COMMIT; ").await.unwrap();
+    client.batch_execute("SELECT pg_sleep(0.01) /* alone; */;").await.unwrap();
+    for extension in extensions() {
+        let capture = logged.capture(extension);
+        let workload = &capture.workload;
+        assert_eq!(workload.sessions.len(), 1, "{extension}");
+        let ran: Vec<(&str, u32, bool)> = workload.sessions[0]
+            .requests
+            .iter()
+            .map(|request| {
+                let sql = &workload.statements[request.statement].sql;
+                (&sql[..6], request.transaction, request.rolled_back)
+            })
+            .collect();
+        let expected = [
+            ("INSERT", 1, false),
+            ("UPDATE", 1, false),
+            ("INSERT", 2, false),
+            ("INSERT", 2, false),
+            ("DELETE", 3, true),
+            ("DELETE", 3, true),
+            ("SELECT", 4, false),
+            ("SELECT", 5, false),
+            ("SELECT", 0, false),
+        ];
+        assert_eq!(ran, expected, "{extension}");
+        let (_, insert) = crate::find(workload, "INSERT");
+        assert_eq!((insert.weight, insert.parameters.len()), (3.0, 3));
+        assert_eq!(insert.parameters[0][1].as_deref(), Some("a;b"));
+        let requests = &workload.sessions[0].requests;
+        assert!(requests[0].took_us.is_none() && requests[8].took_us >= Some(10_000));
+        assert!(requests[7].took_us.is_some(), "the only statement of its message");
+        assert!(capture.notes.iter().any(|note| note.starts_with("3 messages hold several")));
+    }
+}
+
+#[tokio::test]
+async fn execute_of_sql_stands_for_the_statement_that_was_prepared() {
+    let logged = Logged::with(SCHEMA);
+    let client = logged.client().await;
+    client
+        .batch_execute(
+            "PREPARE find (bigint, text) AS SELECT id FROM notes WHERE id = $1 OR body = $2",
+        )
+        .await
+        .unwrap();
+    client.batch_execute("EXECUTE find (1, 'it''s')").await.unwrap();
+    client.batch_execute("execute find(2, 'ends...')").await.unwrap();
+    client.batch_execute("BEGIN; EXECUTE find (3, NULL); COMMIT").await.unwrap();
+    client.batch_execute("EXECUTE find (1 + 1, 'x')").await.unwrap();
+    client.query("SELECT id FROM notes WHERE id = $1 OR body = $2", &[&4_i64, &"y"]).await.unwrap();
+    for extension in extensions() {
+        let capture = logged.capture(extension);
+        let (_, find) = crate::find(&capture.workload, "SELECT id");
+        assert_eq!(find.weight, 5.0, "{extension}");
+        let set = |id: &str, body: Option<&str>| vec![Some(id.to_owned()), body.map(str::to_owned)];
+        let expected = [
+            set("1", Some("it's")),
+            set("2", Some("ends...")),
+            set("3", None),
+            set("4", Some("y")),
+        ];
+        assert_eq!(find.parameters, expected, "{extension}");
+        let requests = &capture.workload.sessions[0].requests;
+        assert_eq!((requests.len(), requests[2].transaction), (5, 1));
+    }
+}
