@@ -313,6 +313,21 @@ pub struct PlanArgs {
     pub output: PathBuf,
 }
 
+/// Judging by what the application itself runs.
+#[derive(Debug, Args, Clone)]
+#[command(next_help_heading = "Watching the application")]
+pub struct Passive {
+    /// Judge by what the application itself runs (pg_stat_statements), before and after; no load is driven
+    #[arg(long)]
+    pub passive: bool,
+    /// How long to watch, on each side of a comparison, at most 72h
+    #[arg(long, value_name = "D", value_parser = parse_duration, default_value = "30min", requires = "passive")]
+    pub window: Duration,
+    /// How often to read the statistics, at least 10s [default: 1min, or a 720th of the window]
+    #[arg(long, value_name = "D", value_parser = parse_duration, requires = "passive")]
+    pub bucket: Option<Duration>,
+}
+
 /// `apply`.
 #[derive(Debug, Args)]
 pub struct Apply {
@@ -326,6 +341,12 @@ pub struct Apply {
     /// Check everything, change nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// With --passive: keep what could not be told from noise, too
+    #[arg(long, requires = "passive")]
+    pub keep_inconclusive: bool,
+    /// How the application is watched.
+    #[command(flatten)]
+    pub passive: Passive,
 }
 
 /// `verify`.
@@ -344,6 +365,9 @@ pub struct Verify {
     /// A gain to reach: the interval's near end of the change in mean latency
     #[arg(long, value_name = "SHARE", default_value = "0%")]
     pub gain: String,
+    /// How the application is watched.
+    #[command(flatten)]
+    pub passive: Passive,
     /// How to drive it.
     #[command(flatten)]
     pub drive: Drive,

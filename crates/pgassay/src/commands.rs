@@ -8,7 +8,7 @@ use crate::optimize::{self, Request};
 use crate::progress::Progress;
 use crate::target::Target;
 use crate::{
-    Answer, advising, applying, bench, capturing, demo, driving, outcome, past_runs, planning,
+    Answer, advising, applying, bench, capturing, demo, driving, outcome, passive, passive_observing, past_runs, planning,
 };
 use jiff::Timestamp;
 use pgassay_judge::{Design, Margins};
@@ -230,6 +230,13 @@ impl Context<'_> {
             }
             plan.changes.retain(|change| arguments.change.contains(&change.id));
         }
+        if arguments.passive.passive && !arguments.dry_run {
+            let watch = passive_observing::watch(&arguments.passive, arguments.keep_inconclusive)?;
+            let run = passive::apply(&target, &plan, &watch).await?;
+            let harmless =
+                !run.changes.iter().any(|change| change.verdict == Some(Verdict::Regressed));
+            return Ok(self.run_answer(&run, None, harmless));
+        }
         let run = applying::apply(&target, &plan, arguments.dry_run).await?;
         let mut text = String::new();
         for change in &run.changes {
@@ -251,6 +258,13 @@ impl Context<'_> {
         let goal = Goal::parse(&arguments.target, &arguments.gain)?;
         let target = self.target(&arguments.dsn)?;
         let run = past_runs::load_run(&target.state, &arguments.run)?;
+        if arguments.passive.passive {
+            let watch = passive_observing::watch(&arguments.passive, false)?;
+            let run = passive::verify(&target, run, &watch).await?;
+            past_runs::store(&target.state, &run)?;
+            let slower = run.comparison.iter().any(|one| one.verdict == Verdict::Regressed);
+            return Ok(self.run_answer(&run, None, !slower));
+        }
         let before = run.before.clone().or_else(|| run.plan.as_ref()?.measurement.clone()).ok_or_else(|| {
             Failure::input(
                 format!("run {} has no measurement from before it", run.run),

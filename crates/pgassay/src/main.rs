@@ -26,6 +26,11 @@ mod measure;
 mod optimize;
 mod outcome;
 mod paired;
+mod passive;
+mod passive_observing;
+mod passive_outcome;
+#[cfg(test)]
+mod passive_tests;
 mod past_runs;
 mod planning;
 mod progress;

@@ -1,0 +1,387 @@
+//! Passive verification on a real server, with buckets shorter than the command line takes. An application of its own
+//! connections runs all the while; pgassay drives nothing.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+use crate::passive;
+use crate::passive_observing::{Observer, Watch};
+use crate::progress::Progress;
+use crate::target::{Target, resolve_dsn};
+use crate::{failure::Exit, past_runs};
+use pgassay_judge::{baseline, compare_observations};
+use pgassay_model::change::Change;
+use pgassay_model::comparison::Verdict;
+use pgassay_model::index::{IndexDefinition, IndexKey, RelationName};
+use pgassay_model::interrupt::Interrupt;
+use pgassay_model::plan::{
+    self, Expected, ExpectedSource, Plan, PlanTarget, PlannedChange, Risk, RiskLevel,
+};
+use pgassay_model::run::{ChangeState, RunState};
+use pgassay_model::units::Bytes;
+use pgassay_testkit::{Postgres, fresh_database, shared};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+use tokio::sync::Mutex;
+
+/// One scene at a time: they share the server, and each measures time.
+static TURN: Mutex<()> = Mutex::const_new(());
+
+const ROWS: u32 = 20_000;
+const BUCKET: Duration = Duration::from_millis(400);
+
+/// A database with an application's relation, and where pgassay works.
+struct Scene {
+    server: &'static Postgres,
+    database: String,
+    target: Target,
+    _state: tempfile::TempDir,
+}
+
+impl Scene {
+    fn open() -> Scene {
+        let server = shared();
+        let database = fresh_database(server);
+        for sql in [
+            "CREATE EXTENSION pg_stat_statements",
+            "CREATE TABLE orders (id bigint PRIMARY KEY, customer int NOT NULL, amount int NOT NULL)",
+            &format!(
+                "INSERT INTO orders SELECT n, n % 2000, n % 97 FROM generate_series(1, {ROWS}) n"
+            ),
+        ] {
+            server.execute(&database, sql).unwrap();
+        }
+        server.execute(&database, "VACUUM ANALYZE orders").unwrap();
+        let state = tempfile::tempdir().unwrap();
+        let settings = resolve_dsn(&server.dsn(&database)).unwrap();
+        let target = Target {
+            application: settings.clone(),
+            server: settings,
+            console: None,
+            ini: None,
+            pgbouncer_binary: None,
+            state: state.path().to_owned(),
+            interrupt: Interrupt::default(),
+            progress: Progress::new(std::env::var_os("PGASSAY_TEST_PROGRESS").is_none()),
+        };
+        Scene { server, database, target, _state: state }
+    }
+
+    fn indexes(&self) -> usize {
+        self.server
+            .query(&self.database, "SELECT 1 FROM pg_indexes WHERE tablename = 'orders'")
+            .unwrap()
+            .len()
+    }
+
+    fn setting(&self, name: &str) -> String {
+        self.server.query(&self.database, &format!("SHOW {name}")).unwrap()[0][0].clone().unwrap()
+    }
+
+    fn plan(&self, changes: Vec<PlannedChange>) -> Plan {
+        Plan {
+            schema: plan::SCHEMA.into(),
+            generated_at: jiff::Timestamp::now(),
+            target: PlanTarget {
+                system_identifier: None,
+                database: self.database.clone(),
+                version_num: self.server.version_num(),
+                display: self.target.server.to_string(),
+            },
+            ledger_ms: None,
+            reachable: Vec::new(),
+            findings: Vec::new(),
+            changes,
+            not_proposed: Vec::new(),
+            recommendations: Vec::new(),
+            engine: String::new(),
+            measurement: None,
+            workload: None,
+        }
+    }
+}
+
+fn planned(id: &str, group: &str, change: Change, statements: &[&str]) -> PlannedChange {
+    PlannedChange {
+        id: id.into(),
+        change,
+        title: format!("the change {id}"),
+        group: group.into(),
+        apply: Vec::new(),
+        undo: Vec::new(),
+        needs_restart: false,
+        expected: Expected {
+            effect: String::new(),
+            low: None,
+            high: None,
+            source: ExpectedSource::Rule,
+        },
+        risk: Risk { level: RiskLevel::Low, reasons: Vec::new() },
+        evidence: Vec::new(),
+        statements: statements
+            .iter()
+            .map(|sql| format!("q{}", pgassay_sql::fingerprint(sql).unwrap()))
+            .collect(),
+        mechanism: String::new(),
+    }
+}
+
+fn index(name: &str, column: &str) -> Change {
+    Change::CreateIndex {
+        definition: IndexDefinition {
+            relation: RelationName { schema: "public".into(), name: "orders".into() },
+            name: name.into(),
+            method: "btree".into(),
+            unique: false,
+            keys: vec![IndexKey::column(column)],
+            include: Vec::new(),
+            predicate: None,
+        },
+        estimated_size: Bytes(1 << 20),
+    }
+}
+
+fn parameter(name: &str, from: &str, to: &str) -> Change {
+    Change::SetParameter { name: name.into(), from: from.into(), to: to.into() }
+}
+
+const BY_CUSTOMER: &str = "SELECT amount FROM orders WHERE customer = $1";
+const BY_ID: &str = "SELECT amount FROM orders WHERE id = $1";
+const TOP: &str =
+    "SELECT customer, sum(amount) FROM orders GROUP BY customer HAVING sum(amount) > $1";
+
+/// Statements that the application runs again and again, each so often in a round.
+#[derive(Clone, Default)]
+struct Mix(Arc<[AtomicU32; 3]>);
+
+impl Mix {
+    fn new(by_id: u32, by_customer: u32, top: u32) -> Mix {
+        let mix = Mix::default();
+        mix.set(by_id, by_customer, top);
+        mix
+    }
+
+    fn set(&self, by_id: u32, by_customer: u32, top: u32) {
+        for (count, wanted) in self.0.iter().zip([by_id, by_customer, top]) {
+            count.store(wanted, Ordering::SeqCst);
+        }
+    }
+}
+
+/// An application with a connection of its own, until it is dropped.
+struct Application {
+    stop: Arc<AtomicBool>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Application {
+    fn start(scene: &Scene, mix: &Mix) -> Application {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (dsn, mix, ended) = (scene.server.dsn(&scene.database), mix.clone(), stop.clone());
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.unwrap().block_on(async {
+                let (client, connection) =
+                    tokio_postgres::connect(&dsn, tokio_postgres::NoTls).await.unwrap();
+                tokio::spawn(connection);
+                let mut n = 1;
+                while !ended.load(Ordering::SeqCst) {
+                    for (statement, count) in [BY_ID, BY_CUSTOMER, TOP].iter().zip(mix.0.iter()) {
+                        for _ in 0..count.load(Ordering::SeqCst) {
+                            n = n % 1999 + 1;
+                            let sql = statement.replace("$1", &n.to_string());
+                            // The simple protocol: planned anew, under the parameters in force.
+                            client.simple_query(&sql).await.unwrap();
+                        }
+                    }
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                }
+            });
+        });
+        Application { stop, thread: Some(thread) }
+    }
+}
+
+impl Drop for Application {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn watch(buckets: u32) -> Watch {
+    Watch { window: BUCKET * buckets, bucket: BUCKET, seed: 42, keep_inconclusive: false }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_missing_index_is_an_improvement_and_is_kept_and_can_be_verified_again() {
+    let _turn = TURN.lock().await;
+    let scene = Scene::open();
+    let mix = Mix::new(2, 2, 0);
+    let application = Application::start(&scene, &mix);
+    let change = planned("c1", "indexes", index("orders_customer", "customer"), &[BY_CUSTOMER]);
+    let useless = planned("c2", "more indexes", index("orders_amount", "amount"), &[]);
+    let plan = scene.plan(vec![change, useless]);
+    let run = passive::apply(&scene.target, &plan, &watch(8)).await.unwrap();
+
+    let state = |id: &str| run.changes.iter().find(|change| change.id == id).unwrap();
+    assert_eq!(state("c1").state, ChangeState::Kept, "{run:#?}");
+    assert_eq!(state("c1").verdict, Some(Verdict::Improved));
+    assert_eq!(state("c2").state, ChangeState::RolledBack, "{:#?}", state("c2"));
+    assert_ne!(state("c2").verdict, Some(Verdict::Improved), "{:#?}", state("c2"));
+    assert_eq!(scene.indexes(), 2);
+    assert!(run.before.is_none() && run.after.is_none(), "no percentile is invented");
+    let primary = &run.comparison[0];
+    assert_eq!(primary.metric, "statement_time_index");
+    assert!(primary.change.unwrap() < -0.5 && primary.detectable.is_some(), "{primary:#?}");
+    let statement = state("c1").comparison.last().unwrap();
+    assert!(statement.metric.starts_with("statement:q"), "{statement:#?}");
+    assert!(statement.change.unwrap() < -0.7, "{statement:#?}");
+    let notes = run.notes.join("\n");
+    assert!(
+        notes.contains("blocks touched per call") && notes.contains("calls per second"),
+        "{notes}"
+    );
+    assert!(notes.contains("is SELECT amount FROM orders WHERE customer = $1"), "{notes}");
+
+    // The same again, from what the journal holds of before.
+    let stored = past_runs::load_run(&scene.target.state, &run.run).unwrap();
+    let again = passive::verify(&scene.target, stored, &watch(8)).await.unwrap();
+    assert!(again.headline.contains("improved"), "{}", again.headline);
+    assert_eq!(again.changes[0].state, ChangeState::Kept);
+    drop(application);
+    past_runs::rollback(&scene.target, &run.run, None).await.unwrap();
+    assert_eq!(scene.indexes(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_parameter_that_does_harm_is_found_by_switching_and_taken_back() {
+    let _turn = TURN.lock().await;
+    let scene = Scene::open();
+    // Look-ups take a few percent of the time: reading the whole relation for each slows them thirtyfold and all of
+    // it by less than the rule that takes a change back at once.
+    let mix = Mix::new(8, 10, 0);
+    let application = Application::start(&scene, &mix);
+    let change = planned("c1", "planner", parameter("random_page_cost", "4", "1000"), &[BY_ID]);
+    let plan = scene.plan(vec![change]);
+    let watching = Watch { bucket: BUCKET / 2, ..watch(12) };
+    let run = passive::apply(&scene.target, &plan, &watching).await.unwrap();
+    drop(application);
+    assert_eq!(run.changes[0].verdict, Some(Verdict::Regressed), "{run:#?}");
+    assert_eq!(run.changes[0].state, ChangeState::RolledBack);
+    assert!(run.changes[0].reason.contains("switched on and off"), "{}", run.changes[0].reason);
+    assert!(run.comparison[0].method.contains("paired"), "{:#?}", run.comparison);
+    assert_eq!(run.state, RunState::RolledBack);
+    let slower = run.changes[0].comparison.last().unwrap();
+    assert!(
+        slower.metric.starts_with("statement:q") && slower.change.unwrap() > 2.0,
+        "{slower:#?}"
+    );
+    assert_eq!(scene.setting("random_page_cost"), "4");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_slows_everything_down_goes_at_once_with_status_5_and_a_report() {
+    let _turn = TURN.lock().await;
+    let scene = Scene::open();
+    let application = Application::start(&scene, &Mix::new(20, 0, 0));
+    // Each look-up reads the whole relation.
+    let change = planned("c1", "planner", parameter("random_page_cost", "4", "1000"), &[BY_ID]);
+    let plan = scene.plan(vec![change]);
+    let failure = passive::apply(&scene.target, &plan, &watch(8)).await.unwrap_err();
+    drop(application);
+    assert_eq!(failure.exit, Exit::Undone, "{failure:?}");
+    assert!(failure.message.contains("rose by") && failure.message.contains("25 %"), "{failure:?}");
+    assert_eq!(scene.setting("random_page_cost"), "4");
+    let run = past_runs::load_run(&scene.target.state, "latest").unwrap();
+    assert_eq!(run.state, RunState::FailedUndone);
+    assert!(run.changes.iter().all(|change| change.state == ChangeState::RolledBack));
+    assert!(run.headline.contains("everything was undone"), "{}", run.headline);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shift_of_the_mix_is_no_change_and_a_reset_is_said() {
+    let _turn = TURN.lock().await;
+    let scene = Scene::open();
+    let mix = Mix::new(6, 3, 1);
+    let application = Application::start(&scene, &mix);
+    let watching = watch(10);
+    let mut observer = Observer::open(&scene.target, &watching).await.unwrap();
+    let before = observer.window("before", None).await.unwrap().observation;
+    assert!(baseline(&before).is_ok());
+    assert_eq!(before.statements.len(), 3, "only the application's: {:#?}", before.statements);
+
+    // The share of the slow one triples.
+    mix.set(6, 3, 3);
+    let shifted = observer.window("shifted", None).await.unwrap().observation;
+    let mean =
+        |side: &pgassay_model::observation::Observation| side.total_ms() / side.calls() as f64;
+    assert!(mean(&shifted) > 1.2 * mean(&before), "a mean over all calls would call it slower");
+    let judgement = compare_observations(&before, &shifted);
+    assert!(!matches!(judgement.verdict, Verdict::Improved | Verdict::Regressed), "{judgement:#?}");
+
+    // Somebody resets the statistics in the middle.
+    mix.set(6, 3, 1);
+    let (server, database) = (scene.server, scene.database.clone());
+    let reset = std::thread::spawn(move || {
+        std::thread::sleep(BUCKET * 7 / 2);
+        server.execute(&database, "SELECT pg_stat_statements_reset()").unwrap();
+    });
+    let after = observer.window("after", None).await.unwrap().observation;
+    reset.join().unwrap();
+    drop(application);
+    if scene.server.version_num() >= 140_000 {
+        assert_eq!((after.resets, after.buckets.len()), (1, 9));
+    }
+    let judgement = compare_observations(&before, &after);
+    assert!(!matches!(judgement.verdict, Verdict::Improved | Verdict::Regressed), "{judgement:#?}");
+    let said = crate::passive_outcome::traffic("g", "before and after", &before, &after);
+    assert!(
+        scene.server.version_num() < 140_000 || said.contains("was reset, 1 buckets are left out"),
+        "{said}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_nothing_runs_nothing_is_changed_and_the_reason_is_given() {
+    let _turn = TURN.lock().await;
+    let scene = Scene::open();
+    let change = planned("c1", "indexes", index("orders_customer", "customer"), &[BY_CUSTOMER]);
+    let plan = scene.plan(vec![change]);
+    let run = passive::apply(&scene.target, &plan, &watch(4)).await.unwrap();
+    assert_eq!(run.changes[0].verdict, Some(Verdict::Inconclusive), "{run:#?}");
+    assert_eq!(run.changes[0].state, ChangeState::Skipped);
+    assert!(run.changes[0].reason.contains("nothing ran in this database"), "{run:#?}");
+    assert_eq!(scene.indexes(), 1);
+    assert!(!run.run.is_empty(), "its report can be made again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_observed_before_survives_a_run_that_is_cut_off() {
+    let _turn = TURN.lock().await;
+    let scene = Scene::open();
+    let application = Application::start(&scene, &Mix::new(2, 2, 0));
+    let change = planned("c1", "indexes", index("orders_customer", "customer"), &[BY_CUSTOMER]);
+    let plan = scene.plan(vec![change]);
+    let watching = watch(5);
+    {
+        // Dropped while it watches with the change in force: nothing is cleaned up, as after kill -9.
+        let applying = passive::apply(&scene.target, &plan, &watching);
+        tokio::pin!(applying);
+        while scene.indexes() < 2 {
+            tokio::select! {
+                ended = &mut applying => panic!("{ended:?}"),
+                () = tokio::time::sleep(Duration::from_millis(100)) => {}
+            }
+        }
+        let _ = tokio::time::timeout(BUCKET * 2, &mut applying).await;
+    }
+    drop(application);
+    let journal = pgassay_change::Journal::open(&scene.target.state).unwrap();
+    let run = journal.runs().unwrap()[0].clone();
+    assert_eq!(run.state, RunState::Unfinished);
+    assert_eq!(journal.load_observation(&run.run).unwrap().unwrap().buckets.len(), 5);
+    past_runs::rollback(&scene.target, &run.run, None).await.unwrap();
+    assert_eq!(scene.indexes(), 1);
+}
