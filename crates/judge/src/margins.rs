@@ -5,7 +5,7 @@
 pub struct Margins {
     /// δ: an improvement smaller than this is not worth a change.
     pub improvement: f64,
-    /// ε of the mean latency, and of throughput and CPU.
+    /// ε of the mean latency and of its median, of throughput and CPU.
     pub equivalence_mean: f64,
     /// ε of p95 and p99.
     pub equivalence_p99: f64,

@@ -13,7 +13,7 @@ const SMALLEST_SHARE: f64 = 0.01;
 /// Compares two measurements of the same workload.
 ///
 /// First `latency_mean_ms` (the primary metric, with each statement's share of requests fixed as before),
-/// `latency_p95_ms`, `latency_p99_ms`, `throughput` and `server_cpu_ms_per_request`, always; then
+/// `latency_p50_ms`, `latency_p95_ms`, `latency_p99_ms`, `throughput` and `server_cpu_ms_per_request`, always; then
 /// `error_share` where anything failed; then `statement:ID` for every statement with at least
 /// 1 % of the response time, all read together at `confidence` (Holm).
 pub fn compare_measurements(
@@ -23,26 +23,22 @@ pub fn compare_measurements(
     margins: &Margins,
     confidence: f64,
 ) -> Vec<Comparison> {
+    let quantile = |metric, value: fn(&Block) -> f64, equivalence| {
+        let values = |side: &Measurement| side.blocks.iter().map(value).collect::<Vec<f64>>();
+        Blocks::new(&values(before), &values(after), design).compare(
+            metric,
+            Sense::LowerIsBetter,
+            confidence,
+            equivalence,
+            margins.improvement,
+        )
+    };
+    let tail = margins.equivalence_p99;
     let mut comparisons = vec![
         mean(before, after, design, margins, confidence),
-        quantile(
-            "latency_p95_ms",
-            |block| block.latency_ms.p95,
-            before,
-            after,
-            design,
-            margins,
-            confidence,
-        ),
-        quantile(
-            "latency_p99_ms",
-            |block| block.latency_ms.p99,
-            before,
-            after,
-            design,
-            margins,
-            confidence,
-        ),
+        quantile("latency_p50_ms", |block| block.latency_ms.p50, margins.equivalence_mean),
+        quantile("latency_p95_ms", |block| block.latency_ms.p95, tail),
+        quantile("latency_p99_ms", |block| block.latency_ms.p99, tail),
         throughput(before, after, design, margins, confidence),
         server_cpu(before, after, design, margins, confidence),
     ];
@@ -92,26 +88,6 @@ fn mean(
         ));
     }
     comparison
-}
-
-fn quantile(
-    metric: &str,
-    value: impl Fn(&Block) -> f64,
-    before: &Measurement,
-    after: &Measurement,
-    design: Design,
-    margins: &Margins,
-    confidence: f64,
-) -> Comparison {
-    let values =
-        |measurement: &Measurement| measurement.blocks.iter().map(&value).collect::<Vec<f64>>();
-    Blocks::new(&values(before), &values(after), design).compare(
-        metric,
-        Sense::LowerIsBetter,
-        confidence,
-        margins.equivalence_p99,
-        margins.improvement,
-    )
 }
 
 fn throughput(

@@ -28,7 +28,7 @@ pub fn overall(comparisons: &[Comparison], margins: &Margins) -> (Verdict, Strin
         .map(describe)
         .collect();
     if worse(primary) {
-        return (Verdict::Regressed, describe(primary));
+        return (Verdict::Regressed, format!("{}{}", describe(primary), seen(primary)));
     }
     if !harmed.is_empty() {
         return (
@@ -42,12 +42,24 @@ pub fn overall(comparisons: &[Comparison], margins: &Margins) -> (Verdict, Strin
         verdict => (
             verdict,
             format!(
-                "{}, within the margin of {}",
+                "{}, within the margin of {}{}",
                 describe(primary),
-                plain(margins.equivalence_mean)
+                plain(margins.equivalence_mean),
+                seen(primary)
             ),
         ),
     }
+}
+
+/// What so many blocks could have shown.
+fn seen(primary: &Comparison) -> String {
+    primary.detectable.map_or_else(String::new, |detectable| {
+        format!(
+            "; {} blocks on each side of this noise show changes from about {} on",
+            primary.n,
+            plain(detectable)
+        )
+    })
 }
 
 fn improved(
@@ -70,13 +82,14 @@ fn improved(
         return (
             Verdict::Inconclusive,
             format!(
-                "{}, but it could not be shown that this does no harm: {}",
+                "{}, but it could not be shown that this does no harm: {}{}",
                 describe(primary),
-                open.join(", ")
+                open.join(", "),
+                seen(primary)
             ),
         );
     }
-    let mut reason = describe(primary);
+    let mut reason = format!("{}{}", describe(primary), seen(primary));
     let dearer = comparisons
         .iter()
         .find(|comparison| comparison.metric == "server_cpu_ms_per_request" && worse(comparison));
@@ -95,20 +108,14 @@ fn is_guard(comparison: &Comparison) -> bool {
 
 fn undecided(primary: &Comparison, margins: &Margins) -> String {
     let mut reason = describe(primary);
-    if let Some(detectable) = primary.detectable {
+    reason.push_str(&seen(primary));
+    if let Some(needed) =
+        blocks_needed(primary, margins.improvement).filter(|needed| *needed > primary.n)
+    {
         reason.push_str(&format!(
-            "; {} blocks on each side of this noise show changes from about {} on",
-            primary.n,
-            plain(detectable)
+            ", a change of {} would take about {needed}",
+            plain(margins.improvement)
         ));
-        if let Some(needed) =
-            blocks_needed(primary, margins.improvement).filter(|needed| *needed > primary.n)
-        {
-            reason.push_str(&format!(
-                ", a change of {} would take about {needed}",
-                plain(margins.improvement)
-            ));
-        }
     }
     reason
 }
@@ -125,6 +132,7 @@ pub fn blocks_needed(comparison: &Comparison, effect: f64) -> Option<u32> {
 fn describe(comparison: &Comparison) -> String {
     let name = match comparison.metric.as_str() {
         "latency_mean_ms" => "mean latency".to_owned(),
+        "latency_p50_ms" => "median".to_owned(),
         "latency_p95_ms" => "p95".to_owned(),
         "latency_p99_ms" => "p99".to_owned(),
         "server_cpu_ms_per_request" => "server CPU per request".to_owned(),

@@ -285,6 +285,7 @@ fn an_index_that_helps_is_an_improvement_with_every_metric_told() {
         names,
         [
             "latency_mean_ms",
+            "latency_p50_ms",
             "latency_p95_ms",
             "latency_p99_ms",
             "throughput",

@@ -30,7 +30,7 @@ impl std::fmt::Display for Verdict {
 /// One metric before and after.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
-    /// `latency_mean_ms`, `latency_p95_ms`, `latency_p99_ms`, `throughput`, `server_cpu_ms_per_request`,
+    /// `latency_mean_ms`, `latency_p50_ms`, `latency_p95_ms`, `latency_p99_ms`, `throughput`, `server_cpu_ms_per_request`,
     /// or `statement:ID` for a statement's mean latency.
     pub metric: String,
     /// Typical value before (median of blocks); None where it could not be measured.

@@ -2,8 +2,9 @@
 
 use crate::failure::Failure;
 use crate::measure::{self, Options};
+use crate::parts;
 use crate::target::Target;
-use pgassay_judge::{Design, LOOKS, Margins};
+use pgassay_judge::{Design, LOOKS, Margins, POCOCK_ALPHA};
 use pgassay_load::LoadMode;
 use pgassay_model::change::Change;
 use pgassay_model::comparison::{Comparison, Verdict};
@@ -23,8 +24,13 @@ pub const OPEN_LOOP_CLIENTS: u32 = 32;
 /// Open-loop rate as a share of the closed-loop capacity: the gentle end of the measurement protocol's 50–70 %,
 /// since the load runs on the same machine more often than not.
 pub const SHARE_OF_CAPACITY: f64 = 0.5;
-/// Confidence of every interval.
+/// Confidence of what is looked at once.
 pub const CONFIDENCE: f64 = 0.95;
+/// Confidence at each of several looks, so that all of them together err no more often than [`CONFIDENCE`] allows.
+const LOOK_CONFIDENCE: f64 = 1.0 - POCOCK_ALPHA;
+/// Blocks of a whole measurement, as many as the last look takes, and the shortest block that holds enough.
+const BLOCKS: u32 = LOOKS[LOOKS.len() - 1];
+const SHORTEST_BLOCK: Duration = Duration::from_millis(500);
 /// An open loop that answers less than this share of its rate is not one the server keeps up with.
 const KEPT_UP: f64 = 0.9;
 /// Statements measured by themselves at most, so that a run stays bounded.
@@ -50,6 +56,7 @@ pub struct Bench<'a> {
 
 /// One state of the target as measured: the whole workload, and by themselves the statements that it asks too
 /// rarely to be judged within it.
+#[derive(Clone)]
 pub struct Side {
     /// The whole workload.
     pub whole: Measurement,
@@ -70,18 +77,47 @@ impl Bench<'_> {
         .await
     }
 
-    /// Measures the whole workload, and the rare statements by themselves, with `changes` in force.
-    pub async fn side(&self, changes: &[&PlannedChange]) -> Result<Side, Failure> {
-        let options = Options { awaited_indexes: created_indexes(changes), ..self.options.clone() };
-        let whole = measure::measure(
-            self.target,
-            Some(self.session),
-            self.console,
-            self.workload,
-            &options,
-        )
-        .await?;
-        Ok(Side { whole, rare: self.rare_ones().await? })
+    /// Measures so many blocks of the whole workload; `part` counts the parts of one state, which ask for other
+    /// values each. Recorded sessions are always driven whole.
+    pub async fn blocks(&self, count: u32, part: u64) -> Result<Measurement, Failure> {
+        let duration = match self.options.mode {
+            LoadMode::Replay { .. } => self.options.duration,
+            LoadMode::Closed { .. } | LoadMode::Open { .. } => self.options.block * count,
+        };
+        let seed = self.options.seed.wrapping_add(part);
+        let options = Options { duration, seed, ..self.options.clone() };
+        measure::measure(self.target, Some(self.session), self.console, self.workload, &options)
+            .await
+    }
+
+    /// Measures so many blocks of a state, and the rare statements by themselves.
+    pub async fn side(&self, blocks: u32) -> Result<Side, Failure> {
+        Ok(Side { whole: self.blocks(blocks, 0).await?, rare: self.rare_ones().await? })
+    }
+
+    /// Measures more of the state that `side` was measured of, until it has so many blocks.
+    pub async fn more(&self, side: &mut Side, blocks: u32) -> Result<(), Failure> {
+        let there = u32::try_from(side.whole.blocks.len()).unwrap_or(u32::MAX);
+        if there < blocks {
+            let part = self.blocks(blocks - there, u64::from(there)).await?;
+            side.whole = parts::join(side.whole.clone(), part);
+        }
+        Ok(())
+    }
+
+    /// How many blocks after a change to look at; recorded sessions have one look, since a part of them would be
+    /// other requests than the whole.
+    pub fn looks(&self) -> &'static [u32] {
+        match self.options.mode {
+            LoadMode::Replay { .. } => &LOOKS[..1],
+            LoadMode::Closed { .. } | LoadMode::Open { .. } => &LOOKS,
+        }
+    }
+
+    /// Blocks of a whole measurement.
+    pub fn whole_blocks(&self) -> u32 {
+        let blocks = self.options.duration.as_secs_f64() / self.options.block.as_secs_f64();
+        (blocks.round() as u32).clamp(1, BLOCKS)
     }
 
     /// Finds the statements that changes of `plan` are meant for and that too few blocks of `before` have seen.
@@ -126,7 +162,12 @@ impl Bench<'_> {
     }
 }
 
-/// Compares two states; returns every comparison, the verdict over all, and its grounds.
+/// Length of a block: as many as the last look takes, but none too short.
+pub fn block_length(duration: Duration) -> Duration {
+    (duration / BLOCKS).max(SHORTEST_BLOCK)
+}
+
+/// Compares two states at one of several looks; returns every comparison, the verdict over all, and its grounds.
 pub fn compare(before: &Side, after: &Side) -> (Vec<Comparison>, Verdict, String) {
     let margins = Margins::default();
     let mut comparison = pgassay_judge::compare_measurements(
@@ -134,7 +175,7 @@ pub fn compare(before: &Side, after: &Side) -> (Vec<Comparison>, Verdict, String
         &after.whole,
         Design::BeforeAfter,
         &margins,
-        CONFIDENCE,
+        LOOK_CONFIDENCE,
     );
     let beneath = put_rare(&mut comparison, &before.rare, &after.rare);
     let (verdict, reason) = pgassay_judge::overall(&comparison, &margins);

@@ -3,20 +3,19 @@
 use crate::bench::{
     self, Bench, CAPACITY_CLIENTS, CONFIDENCE, OPEN_LOOP_CLIENTS, SHARE_OF_CAPACITY, Side,
 };
-use crate::changing::{Access, Changing, Tried};
+use crate::changing::{Access, Changing};
 use crate::failure::{Exit, Failure};
 use crate::goal::Goal;
-use crate::measure::{self, Options};
+use crate::judging::Judging;
+use crate::measure::Options;
 use crate::outcome;
 use crate::rehearsal::Rehearsal;
-use crate::switchback;
 use crate::target::Target;
 use crate::validation::{self, Measured};
 use jiff::Timestamp;
 use pgassay_judge::{Design, Margins};
 use pgassay_load::{LoadMode, Protocol, Writes};
-use pgassay_model::change::Change;
-use pgassay_model::comparison::{Comparison, Verdict};
+use pgassay_model::comparison::Comparison;
 use pgassay_model::measurement::{Connect, Measurement};
 use pgassay_model::plan::{Plan, PlannedChange};
 use pgassay_model::run::{self, ChangeOutcome, ChangeState, Run, RunState};
@@ -52,8 +51,6 @@ pub struct Request {
     pub rehearse: bool,
 }
 
-/// Why a change that waits for a restart is not tried.
-const NEEDS_RESTART: &str = "comes into force only by a restart, which pgassay never does; apply it yourself in a maintenance window and measure again";
 /// Runs the whole job on `target` and returns the run, finished and stored in the journal.
 pub async fn optimize(
     target: &Target,
@@ -78,7 +75,7 @@ pub async fn optimize(
             writes: request.writes,
             duration: request.duration,
             warmup: request.warmup,
-            block: measure::block_length(request.duration),
+            block: bench::block_length(request.duration),
             seed: request.seed,
             postmaster: snapshot.host.as_ref().and_then(|host| host.postmaster_pid),
             awaited_indexes: Vec::new(),
@@ -192,7 +189,7 @@ pub async fn optimize(
     let done = match bench.rare_ones().await {
         Ok(rare) => {
             let before = Side { whole: before.clone(), rare };
-            carry_out(&bench, &mut changing, &to_try, &before, request).await
+            carry_out(&bench, &mut changing, &to_try, &before, request, snapshot).await
         }
         Err(failure) => Err(failure),
     };
@@ -263,7 +260,7 @@ fn replace_throughput(comparison: &mut Vec<Comparison>, before: &Measurement, af
     if let Some(mut entry) = entry {
         entry.method = format!("closed-loop capacity; {}", entry.method);
         comparison.retain(|existing| existing.metric != "throughput");
-        comparison.insert(comparison.len().min(3), entry);
+        comparison.insert(comparison.len().min(4), entry);
     }
 }
 
@@ -282,195 +279,38 @@ impl Done {
     }
 }
 
-/// Applies, measures and judges group after group.
+/// Judges group after group, each with what was kept of those before it in force.
 async fn carry_out(
     bench: &Bench<'_>,
     changing: &mut Changing<'_>,
     plan: &Plan,
     before: &Side,
     request: &Request,
+    snapshot: &Snapshot,
 ) -> Result<Done, Failure> {
     let mut outcomes = Vec::new();
-    let mut baseline: Option<Side> = None;
+    let mut standing = before.clone();
+    let mut changed = false;
     for group in groups(plan) {
         if bench.target.interrupt.requested() {
             return Err(Failure::new(Exit::Interrupted, "interrupted", ""));
         }
-        let applied = apply_group(bench, changing, plan, &group, &mut outcomes).await?;
-        if applied.is_empty() {
-            continue;
-        }
-        let judging =
-            Judging { bench, group: &group, keep_inconclusive: request.keep_inconclusive };
-        if let Some(side) = judging
-            .judge(changing, applied, baseline.as_ref().unwrap_or(before), &mut outcomes)
-            .await?
-        {
-            baseline = Some(side);
-        }
-    }
-    Ok(match baseline {
-        Some(after) => {
-            Done { comparison: bench::compare(before, &after).0, after: after.whole, outcomes }
-        }
-        None => Done { comparison: Vec::new(), after: before.whole.clone(), outcomes },
-    })
-}
-
-/// A change in force, and the seconds it took.
-pub type Applied<'a> = (&'a PlannedChange, f64);
-
-async fn apply_group<'a>(
-    bench: &Bench<'_>,
-    changing: &mut Changing<'_>,
-    plan: &'a Plan,
-    group: &str,
-    outcomes: &mut Vec<ChangeOutcome>,
-) -> Result<Vec<Applied<'a>>, Failure> {
-    let mut applied = Vec::new();
-    for change in plan.changes.iter().filter(|change| change.group == group) {
-        if change.needs_restart {
-            changing.skip(change, NEEDS_RESTART)?;
-            outcomes.push(outcome::skipped(change, NEEDS_RESTART));
-            continue;
-        }
-        bench.target.progress.step(format!("applying {}: {}", change.id, change.title));
-        match changing.apply(change).await? {
-            Tried::Applied { elapsed_s, .. } => applied.push((change, elapsed_s)),
-            Tried::Refused(reason) => {
-                bench.target.progress.say(format!("{} was not applied: {reason}", change.id));
-                outcomes.push(outcome::skipped(
-                    change,
-                    &format!("refused before anything was touched: {reason}"),
-                ));
-            }
+        let judging = Judging {
+            bench,
+            snapshot,
+            group: &group,
+            keep_inconclusive: request.keep_inconclusive,
+            rehearsed: request.rehearse,
+        };
+        let members: Vec<&PlannedChange> =
+            plan.changes.iter().filter(|change| change.group == group).collect();
+        if let Some(side) = judging.run(changing, &members, &mut standing, &mut outcomes).await? {
+            standing = side;
+            changed = true;
         }
     }
-    Ok(applied)
-}
-
-/// Judges one group of changes that are in force.
-pub struct Judging<'a> {
-    /// What measures.
-    pub bench: &'a Bench<'a>,
-    /// The group's name.
-    pub group: &'a str,
-    /// Keep what could not be told from noise, too.
-    pub keep_inconclusive: bool,
-}
-
-impl Judging<'_> {
-    /// Measures, keeps what helped and takes the rest back. Returns what was measured of the state that is in
-    /// force then; None where that is the state before.
-    async fn judge(
-        &self,
-        changing: &mut Changing<'_>,
-        mut applied: Vec<Applied<'_>>,
-        before: &Side,
-        outcomes: &mut Vec<ChangeOutcome>,
-    ) -> Result<Option<Side>, Failure> {
-        if switchback::possible(&applied) {
-            return self.judge_by_switching(changing, &applied, outcomes).await;
-        }
-        let statistics =
-            applied.iter().all(|(change, _)| matches!(change.change, Change::Analyze { .. }));
-        loop {
-            let in_force: Vec<&PlannedChange> = applied.iter().map(|(change, _)| *change).collect();
-            let after = self.measure("", &in_force).await?;
-            let (comparison, verdict, reason) = bench::compare(before, &after);
-            self.bench
-                .target
-                .progress
-                .say(format!("group \"{}\": {verdict}: {reason}", self.group));
-            let keep_group = self.keeps(verdict);
-            // One member that does harm must not cost the others: without it they are measured again.
-            let harmful =
-                |change: &PlannedChange| !keep_group && outcome::does_harm(change, &comparison);
-            let spoiled = applied.iter().any(|(change, _)| harmful(change))
-                && !applied.iter().all(|(change, _)| harmful(change));
-            let mut left = Vec::new();
-            let mut kept = Vec::new();
-            let mut taken_back = false;
-            for (change, elapsed) in applied {
-                if spoiled && !harmful(change) {
-                    left.push((change, elapsed));
-                    continue;
-                }
-                let judged = outcome::judge_member(
-                    change,
-                    &comparison,
-                    &after.whole.index_scans,
-                    verdict,
-                    &reason,
-                    keep_group,
-                );
-                if judged.keep {
-                    changing.keep(change, &judged.reason)?;
-                    kept.push(change);
-                } else {
-                    taken_back = true;
-                    self.bench
-                        .target
-                        .progress
-                        .step(format!("rolling back {}: {}", change.id, change.title));
-                    changing.rollback(change).await?;
-                }
-                outcomes.push(outcome::of(change, &judged, verdict, &comparison, elapsed));
-            }
-            if !left.is_empty() {
-                applied = left;
-                continue;
-            }
-            return match (keep_group, taken_back) {
-                (true, false) => Ok(Some(after)),
-                (true, true) => {
-                    self.measure(", without what was rolled back", &kept).await.map(Some)
-                }
-                // New statistics stay whatever they were judged: what follows is compared with them in force.
-                (false, _) if statistics => Ok(Some(after)),
-                (false, _) => Ok(None),
-            };
-        }
-    }
-
-    fn keeps(&self, verdict: Verdict) -> bool {
-        verdict == Verdict::Improved || (verdict == Verdict::Inconclusive && self.keep_inconclusive)
-    }
-
-    async fn judge_by_switching(
-        &self,
-        changing: &mut Changing<'_>,
-        applied: &[Applied<'_>],
-        outcomes: &mut Vec<ChangeOutcome>,
-    ) -> Result<Option<Side>, Failure> {
-        let (paired, on) = self.switch_on_and_off(changing, applied).await?;
-        let (verdict, reason) = (paired.verdict, &paired.reason);
-        self.bench.target.progress.say(format!("group \"{}\": {verdict}: {reason}", self.group));
-        let keep = self.keeps(verdict);
-        if keep != on {
-            switchback::switch(changing, applied, keep).await?;
-        }
-        let judged = outcome::Judged { keep, reason: format!("its group is {verdict}: {reason}") };
-        for (change, elapsed) in applied {
-            if keep {
-                changing.keep(change, &judged.reason)?;
-            }
-            outcomes.push(outcome::of(change, &judged, verdict, &paired.comparison, *elapsed));
-        }
-        if !keep {
-            return Ok(None);
-        }
-        self.measure("", &[]).await.map(Some)
-    }
-
-    async fn measure(&self, which: &str, in_force: &[&PlannedChange]) -> Result<Side, Failure> {
-        self.bench.target.progress.step(format!(
-            "measuring with the group \"{}\"{which} ({})",
-            self.group,
-            bench::describe(&self.bench.options.mode)
-        ));
-        self.bench.side(in_force).await
-    }
+    let comparison = if changed { bench::compare(before, &standing).0 } else { Vec::new() };
+    Ok(Done { outcomes, after: standing.whole, comparison })
 }
 
 /// Groups in the order of the plan.

@@ -28,6 +28,20 @@ pub struct Judged {
     pub reason: String,
 }
 
+/// The outcome of a change that was judged before the server was touched, and was not applied.
+pub fn not_applied(
+    change: &PlannedChange,
+    why: &str,
+    verdict: Verdict,
+    comparison: &[Comparison],
+) -> ChangeOutcome {
+    ChangeOutcome {
+        verdict: Some(verdict),
+        comparison: relevant(change, comparison),
+        ..skipped(change, why)
+    }
+}
+
 /// Judges one change within its group: an index that no statement used, or whose statements did not
 /// gain, is rolled back even where the group improved.
 pub fn judge_member(
@@ -149,8 +163,9 @@ pub fn headline(
     let verdict = mean.map_or(Verdict::Inconclusive, |entry| entry.verdict);
     let gain = interval.map_or_else(String::new, |(change, low, high)| {
         format!(
-            ": mean response time {} [95 % interval {} to {}], p95 {} → {}",
+            ": mean response time {} [{} % interval {} to {}], p95 {} → {}",
             percent(change),
+            mean.map_or(0.0, |entry| (entry.confidence * 1000.0).round() / 10.0),
             percent(low),
             percent(high),
             Ms(before.latency_ms.p95),
@@ -171,13 +186,13 @@ fn nothing_kept(before: &Measurement, changes: &[ChangeOutcome]) -> String {
     let tried: Vec<&ChangeOutcome> =
         changes.iter().filter(|change| change.state == ChangeState::RolledBack).collect();
     let slower = tried.iter().filter(|change| change.verdict == Some(Verdict::Regressed)).count();
-    let rehearsed = changes
+    let untouched = changes
         .iter()
         .filter(|change| change.state == ChangeState::Skipped && change.verdict.is_some())
         .count();
     let what = match (tried.len(), slower) {
-        (0, _) if rehearsed > 0 => format!(
-            "{rehearsed} of the changes proposed did not prove themselves on a copy and were not tried here"
+        (0, _) if untouched > 0 => format!(
+            "{untouched} of the changes proposed did not prove themselves on a copy or on half of the connections, and the server was not touched"
         ),
         (0, _) => "no change was worth trying".to_owned(),
         (1, 1) => "one change was tried, made it slower and was rolled back".to_owned(),

@@ -43,29 +43,41 @@ pub struct Pairing<'a> {
     pub offset: f64,
 }
 
-/// Measures pairs until they tell, or the last look.
+/// Measures pairs, one block after the other, until they tell, or the last look.
 pub async fn compare(
     design: &Pairing<'_>,
-    mut progress: impl FnMut(&str),
+    progress: impl FnMut(&str),
     mut measure: impl AsyncFnMut(Arm) -> Result<Measurement, Failure>,
+) -> Result<Paired, Failure> {
+    at_looks(
+        design,
+        progress,
+        async |with_first: bool| -> Result<(Measurement, Measurement), Failure> {
+            if with_first {
+                let with = measure(Arm::With).await?;
+                return Ok((measure(Arm::Without).await?, with));
+            }
+            let without = measure(Arm::Without).await?;
+            Ok((without, measure(Arm::With).await?))
+        },
+    )
+    .await
+}
+
+/// Takes pairs (without, with), told by chance which is to come first, until they tell, or the last look.
+pub async fn at_looks(
+    design: &Pairing<'_>,
+    mut progress: impl FnMut(&str),
+    mut pair: impl AsyncFnMut(bool) -> Result<(Measurement, Measurement), Failure>,
 ) -> Result<Paired, Failure> {
     let mut random = Xoshiro256PlusPlus::seed_from_u64(design.seed);
     let (mut without, mut with) = (Vec::new(), Vec::new());
     let mut judged = None;
     for look in design.looks {
         while without.len() < *look as usize {
-            let order = if random.random::<bool>() {
-                [Arm::Without, Arm::With]
-            } else {
-                [Arm::With, Arm::Without]
-            };
-            for arm in order {
-                let block = measure(arm).await?;
-                match arm {
-                    Arm::Without => without.push(block),
-                    Arm::With => with.push(block),
-                }
-            }
+            let (one, other) = pair(!random.random::<bool>()).await?;
+            without.push(one);
+            with.push(other);
         }
         let (comparison, verdict, reason) =
             pgassay_judge::compare_pairs(design.name, design.offset, &without, &with);

@@ -2,12 +2,13 @@
 
 use crate::changing::{Changing, Tried};
 use crate::failure::{Exit, Failure};
+use crate::judging::{Applied, Judging};
 use crate::measure::{self, Options};
-use crate::optimize::{Applied, Judging};
 use crate::paired::{self, Arm, Paired, Pairing};
 use pgassay_judge::LOOKS;
 use pgassay_model::change::Change;
 use pgassay_model::measurement::Measurement;
+use pgassay_model::plan::PlannedChange;
 use std::time::Duration;
 
 /// Shortest block: opening connections and waiting for the reload to reach every backend must stay small in it.
@@ -15,8 +16,8 @@ const SHORTEST_BLOCK: Duration = Duration::from_secs(1);
 const BLOCK_WARMUP: Duration = Duration::from_millis(300);
 
 /// Whether a group can be switched on and off while the application runs.
-pub fn possible(applied: &[Applied<'_>]) -> bool {
-    applied.iter().all(|(planned, _)| {
+pub fn possible(changes: &[&PlannedChange]) -> bool {
+    changes.iter().all(|planned| {
         !planned.needs_restart
             && matches!(planned.change, Change::SetParameter { .. } | Change::SetPooler { .. })
     })

@@ -13,6 +13,7 @@ pub(crate) const UNKNOWN: &str = "–";
 pub(crate) fn metric(name: &str) -> String {
     match name {
         "latency_mean_ms" => "mean response time".to_owned(),
+        "latency_p50_ms" => "median".to_owned(),
         "latency_p95_ms" => "p95".to_owned(),
         "latency_p99_ms" => "p99".to_owned(),
         "throughput" => "throughput".to_owned(),

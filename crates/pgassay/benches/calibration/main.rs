@@ -11,6 +11,7 @@
     reason = "a benchmark ends at the first failure"
 )]
 
+mod judging;
 mod taking;
 
 use pgassay_testkit::{Postgres, PostgresOptions};
@@ -29,9 +30,15 @@ fn main() {
     let (same, slowed) = (number(0, 200), number(1, 40));
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/calibration.jsonl");
     let file = arguments.get(2).map_or(root, String::as_str);
+    let version = pgassay_testkit::find_postgres(None).map_or(0, |found| found.major);
     if same > 0 {
         take(same, slowed, file);
     }
+    judging::report(
+        file,
+        &format!("cargo bench -p pgassay --bench calibration -- {same} {slowed}"),
+        version,
+    );
 }
 
 /// Takes blocks and adds them to the file, the cases in turn, so that what is there at any time is balanced.
