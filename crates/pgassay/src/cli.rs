@@ -251,6 +251,9 @@ pub enum WritesArg {
     Rollback,
     /// It is committed.
     Run,
+    /// It is committed on a throw-away copy of the server on this machine, and the server is driven only by what
+    /// reads (`optimize`: changes are judged on the copies, as with --rehearse).
+    Copy,
 }
 
 /// `measure`.

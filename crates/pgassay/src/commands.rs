@@ -8,7 +8,8 @@ use crate::optimize::{self, Request};
 use crate::progress::Progress;
 use crate::target::Target;
 use crate::{
-    Answer, advising, applying, bench, capturing, demo, driving, outcome, passive, passive_observing, past_runs, planning,
+    Answer, advising, applying, bench, capturing, demo, driving, measure_copy, optimize_copies,
+    outcome, passive, passive_observing, past_runs, planning,
 };
 use jiff::Timestamp;
 use pgassay_judge::{Design, Margins};
@@ -109,10 +110,12 @@ impl Context<'_> {
         let workload = self.workload(Some(&arguments.workload), &session, &snapshot).await?;
         let console = target.console().await?;
         let options = self.drive_options(&arguments.drive, &target, &snapshot, &workload)?;
-        self.progress.step("measuring");
-        let measurement =
-            measure::measure(&target, Some(&session), console.as_ref(), &workload, &options)
-                .await?;
+        let measurement = if driving::on_copy(&arguments.drive) {
+            measure_copy::measure(&target, &session, &snapshot, &workload, &options).await?
+        } else {
+            self.progress.step("measuring");
+            measure::measure(&target, Some(&session), console.as_ref(), &workload, &options).await?
+        };
         if let Some(file) = &arguments.output {
             write_file(file, &to_json(&measurement)?)?;
         }
@@ -255,6 +258,12 @@ impl Context<'_> {
     }
 
     async fn verify(&self, arguments: &cli::Verify) -> Result<Answer, Failure> {
+        if driving::on_copy(&arguments.drive) {
+            return Err(Failure::input(
+                "what was applied to the server can't be verified on a copy of it (--writes copy)",
+                "use --writes rollback, or a workload that only reads",
+            ));
+        }
         let goal = Goal::parse(&arguments.target, &arguments.gain)?;
         let target = self.target(&arguments.dsn)?;
         let run = past_runs::load_run(&target.state, &arguments.run)?;
@@ -356,7 +365,11 @@ impl Context<'_> {
             budget: arguments.budget,
             rehearse: arguments.rehearse,
         };
-        let run = optimize::optimize(&target, &snapshot, &workload, &request).await?;
+        let run = if driving::on_copy(&arguments.drive) {
+            optimize_copies::optimize(&target, &snapshot, &workload, &request).await?
+        } else {
+            optimize::optimize(&target, &snapshot, &workload, &request).await?
+        };
         let out =
             arguments.out.clone().unwrap_or_else(|| PathBuf::from(format!("pgassay-{}", run.run)));
         demo::write_report(&run, &out)?;

@@ -143,6 +143,12 @@ impl Files {
         snapshot: &Snapshot,
         copies: u64,
     ) -> Result<Files, Failure> {
+        if session.pooled() {
+            return Err(Failure::input(
+                format!("{} is a pooler: a copy is made of the server itself", target.server),
+                "pass the server's own DSN (measure: --direct DSN)",
+            ));
+        }
         let installation = installation(snapshot.server.version_num / 10_000)?;
         let place = CopyPlace::make(&target.progress)?;
         let parameters =

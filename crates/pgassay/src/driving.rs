@@ -81,19 +81,96 @@ pub fn default_duration(mode: &LoadMode, workload: &Workload) -> Duration {
     }
 }
 
+/// Whether what the workload writes is to go to a copy of the server.
+pub fn on_copy(drive: &Drive) -> bool {
+    drive.writes == Some(WritesArg::Copy)
+}
+
+/// Whether anything of the workload writes.
+pub fn writing(workload: &Workload) -> bool {
+    workload.statements.iter().any(|statement| statement.writes)
+        || workload.scripts.iter().any(|script| script.writes)
+}
+
+/// What of the workload reads only; None where nothing does.
+pub fn reading_part(workload: &Workload) -> Option<Workload> {
+    let mut part = workload.clone();
+    let mut index = Vec::new();
+    let mut kept = 0;
+    part.statements.retain(|statement| {
+        index.push((!statement.writes).then_some(kept));
+        kept += usize::from(!statement.writes);
+        !statement.writes
+    });
+    part.scripts.retain(|script| !script.writes);
+    for session in &mut part.sessions {
+        session.requests.retain_mut(|request| {
+            let new = index.get(request.statement).copied().flatten();
+            request.statement = new.unwrap_or_default();
+            new.is_some()
+        });
+    }
+    part.sessions.retain(|session| !session.requests.is_empty());
+    // Where scripts are driven, statements are only what is within them.
+    let any = if workload.scripts.is_empty() {
+        !part.statements.is_empty()
+    } else {
+        !part.scripts.is_empty()
+    };
+    any.then_some(part)
+}
+
 /// What becomes of what the workload writes. One that writes is refused unless that was asked for.
 pub fn writes(drive: &Drive, yes: bool, workload: &Workload) -> Result<Writes, Failure> {
-    let writing = workload.statements.iter().any(|statement| statement.writes)
-        || workload.scripts.iter().any(|script| script.writes);
+    let writing = writing(workload);
     match drive.writes {
-        Some(WritesArg::Run) => Ok(Writes::Run),
+        // On the copy; see `on_copy`.
+        Some(WritesArg::Run | WritesArg::Copy) => Ok(Writes::Run),
         Some(WritesArg::Rollback) if writing => Ok(Writes::Rollback),
         None if yes => Ok(Writes::Run),
         _ if !writing => Ok(Writes::Run),
         _ => Err(Failure::input(
             "the workload writes, and measuring runs it: rows would be changed in this database",
-            "leave the writing statements out of the workload, point at a copy, roll back what is written \
-             (--writes rollback), or run it as it is (--writes run, or --yes)",
+            "leave the writing statements out of the workload, let a copy of the server be made for it (--writes copy), \
+             roll back what is written (--writes rollback), or run it as it is (--writes run, or --yes)",
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    fn workload(text: &str) -> Workload {
+        serde_json::from_str(text).unwrap()
+    }
+
+    const TWO: &str = r#"{"schema": "pgassay/workload/1", "generated_at": "2026-01-01T00:00:00Z", "source": "test",
+        "statements": [
+            {"id": "write", "sql": "UPDATE t SET n = 1", "weight": 1.0, "writes": true},
+            {"id": "read", "sql": "SELECT 1", "weight": 2.0, "writes": false}],
+        "sessions": [{"id": "s", "requests": [
+            {"at_us": 0, "statement": 0, "parameters": 0}, {"at_us": 5, "statement": 1, "parameters": 0}]}]}"#;
+
+    #[test]
+    fn the_reading_part_of_recorded_sessions_still_names_its_statements() {
+        let part = reading_part(&workload(TWO)).unwrap();
+        assert_eq!(part.statements.len(), 1);
+        assert_eq!(part.statements[0].id, "read");
+        let requests = &part.sessions[0].requests;
+        assert_eq!((requests.len(), requests[0].at_us, requests[0].statement), (1, 5, 0));
+    }
+
+    #[test]
+    fn of_scripts_that_all_write_nothing_is_left_to_drive() {
+        let mut all = workload(TWO);
+        all.scripts = vec![pgassay_model::workload::Script {
+            id: "s".into(),
+            weight: 1.0,
+            text: "UPDATE t SET n = 1; SELECT 1;".into(),
+            writes: true,
+        }];
+        assert!(reading_part(&all).is_none());
     }
 }

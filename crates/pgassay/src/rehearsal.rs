@@ -24,7 +24,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// What a copy can't show, for every report of a rehearsal.
-const LIMITS: &str = "the rehearsal ran on copies on this machine, without the pooler and without the other sessions of the server: cache size, disks and concurrency of the server itself are not in it, so what was kept is measured on the server again";
+const LIMITS: &str = "the rehearsal ran on copies on this machine, without the pooler and without the other sessions of the server: cache size, disks and concurrency of the server itself are not in it";
 /// Shortest block that holds enough requests beside the opening of its connections.
 const SHORTEST_BLOCK: Duration = Duration::from_secs(1);
 const BLOCK_WARMUP: Duration = Duration::from_millis(300);
@@ -33,8 +33,18 @@ const BLOCK_WARMUP: Duration = Duration::from_millis(300);
 pub struct Rehearsed {
     /// Changes that did not prove themselves on the copy, and are not to be tried on the server.
     pub refused: Vec<ChangeOutcome>,
+    /// What the others showed there, by the change's id; those that were not rehearsed are not among them.
+    pub proven: BTreeMap<String, Proof>,
     /// What the reader must know.
     pub notes: Vec<String>,
+}
+
+/// Why a change proved itself on the copy.
+pub struct Proof {
+    /// In words.
+    pub reason: String,
+    /// The comparisons that bear on it.
+    pub comparison: Vec<Comparison>,
 }
 
 /// What to rehearse with.
@@ -68,12 +78,26 @@ impl Rehearsal<'_> {
     /// Tries the groups of `plan` on a copy, one after the other; drops from the plan what did not improve, and
     /// replaces expectations by what was measured.
     pub async fn run(&self, plan: &mut Plan) -> Result<Rehearsed, Failure> {
+        if !plan.changes.iter().any(can_be_rehearsed) {
+            // Copies would be made for nothing.
+            let notes = plan.changes.iter().map(not_rehearsed).collect();
+            return Ok(Rehearsed { refused: Vec::new(), proven: BTreeMap::new(), notes });
+        }
         let session = self.target.observe().await?;
         let copies = Copies::make(self.target, &session, self.snapshot).await?;
         drop(session);
+        let mut rehearsed = self.run_on(&copies, plan).await?;
+        rehearsed
+            .notes
+            .push("what proved itself on the copies is measured on the server again".into());
+        Ok(rehearsed)
+    }
+
+    /// As [`Rehearsal::run`], on copies that are there.
+    pub async fn run_on(&self, copies: &Copies, plan: &mut Plan) -> Result<Rehearsed, Failure> {
         let mut notes = vec![LIMITS.to_owned()];
         notes.extend(copies.notes.iter().cloned());
-        let stage = self.stage(&copies, &mut notes).await?;
+        let stage = self.stage(copies, &mut notes).await?;
         let (without, with) =
             (Access::open(&copies.without.target).await?, Access::open(&copies.with.target).await?);
         // A restored dump is a server of its own, made here of the one that the plan was made for.
@@ -83,22 +107,12 @@ impl Rehearsal<'_> {
         };
         let mut level = Changing::begin(&copies.without.target, &without, &on_copies).await?;
         let mut trying = Changing::begin(&copies.with.target, &with, &on_copies).await?;
-        let mut refused = Vec::new();
+        let (mut refused, mut proven) = (Vec::new(), BTreeMap::new());
         for group in crate::optimize::groups(plan) {
             let members: Vec<PlannedChange> =
                 plan.changes.iter().filter(|change| change.group == group).cloned().collect();
             let (able, unable): (Vec<_>, Vec<_>) = members.into_iter().partition(can_be_rehearsed);
-            for change in &unable {
-                notes.push(format!(
-                    "{} was not rehearsed: {}",
-                    change.id,
-                    if change.needs_restart {
-                        "it takes a restart"
-                    } else {
-                        "a copy of the server has no pooler"
-                    }
-                ));
-            }
+            notes.extend(unable.iter().map(not_rehearsed));
             let mut tried: Vec<&PlannedChange> = Vec::new();
             for change in &able {
                 self.target.progress.step(format!("on the copy: {}", change.title));
@@ -129,6 +143,9 @@ impl Rehearsal<'_> {
                     // The other copy gets it too, so that the next group is compared with it in force.
                     level.apply(change).await?;
                     expect(plan, &change.id, &paired.comparison);
+                    let comparison = outcome::relevant(change, &paired.comparison);
+                    let proof = Proof { reason: judged.reason, comparison };
+                    proven.insert(change.id.clone(), proof);
                 } else {
                     trying.rollback(change).await?;
                     let mut outcome = outcome::skipped(
@@ -144,7 +161,7 @@ impl Rehearsal<'_> {
                 }
             }
         }
-        Ok(Rehearsed { refused, notes })
+        Ok(Rehearsed { refused, proven, notes })
     }
 
     /// Warms the copies, finds a rate that they keep up with, and compares them with each other as they are.
@@ -310,8 +327,18 @@ impl Stage<'_> {
 }
 
 /// What lives in the server itself and needs no restart.
-fn can_be_rehearsed(change: &PlannedChange) -> bool {
+pub fn can_be_rehearsed(change: &PlannedChange) -> bool {
     !change.needs_restart && !matches!(change.change, Change::SetPooler { .. })
+}
+
+/// Why a change was not tried on a copy.
+fn not_rehearsed(change: &PlannedChange) -> String {
+    let why = if change.needs_restart {
+        "it takes a restart"
+    } else {
+        "a copy of the server has no pooler"
+    };
+    format!("{} was not rehearsed: {why}", change.id)
 }
 
 /// Replaces what was expected of a change by what its group showed on the copy.
