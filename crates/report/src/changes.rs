@@ -40,12 +40,12 @@ pub(crate) fn outcome(change: &ChangeOutcome, plan: Option<&Plan>) -> Item {
         }
         items.push(labelled("expected", expected(&planned.expected)));
     }
-    let mean = change.comparison.iter().find(|entry| entry.metric == "latency_mean_ms");
-    if let Some(mean) = mean {
+    if let Some(mean) = words::primary(&change.comparison) {
         items.push(labelled(
             "measured",
             format!(
-                "mean response time {} [{}], with its group \"{}\" ({})",
+                "{} {} [{}], with its group \"{}\" ({})",
+                words::metric(&mean.metric),
                 words::change(mean),
                 words::interval(mean),
                 change.group,

@@ -60,12 +60,8 @@ pub(crate) fn document(run: &Run) -> Document {
     }
 }
 
-fn metric<'a>(run: &'a Run, name: &str) -> Option<&'a Comparison> {
-    run.comparison.iter().find(|comparison| comparison.metric == name)
-}
-
 fn headline_tone(run: &Run) -> Tone {
-    match (run.state, metric(run, "latency_mean_ms").map(|mean| mean.verdict)) {
+    match (run.state, words::primary(&run.comparison).map(|mean| mean.verdict)) {
         (RunState::FailedPartly | RunState::FailedUndone | RunState::Unfinished, _)
         | (_, Some(Verdict::Regressed)) => Tone::Bad,
         (_, Some(Verdict::Improved)) => Tone::Good,
@@ -196,7 +192,7 @@ fn risk_and_confidence(run: &Run) -> Section {
         "Rule: the highest level among the changes kept. Low: undone without a trace, no blocking lock, bounded resources. Medium: can change plans or load of other statements, or takes noticeable resources for a while. High: can refuse service to someone, or needs a restart to take back.",
         Tone::Muted,
     )));
-    if let Some(mean) = metric(run, "latency_mean_ms") {
+    if let Some(mean) = words::primary(&run.comparison) {
         let detectable = mean.detectable.map_or_else(String::new, |effect| {
             format!(" Changes from about {} on would have been seen.", words::share(effect))
         });
@@ -210,10 +206,13 @@ fn risk_and_confidence(run: &Run) -> Section {
             .into(),
         ));
     }
-    items.push(Item::Paragraph(Cell::new(
-        "Rule: improved needs an interval wholly below zero, an estimate of at least 3 % less, and p95 and p99 shown not to be worse by 5 %; no statement with 1 % of the time significantly worse; no new errors. Anything else was rolled back, unless it was asked to be kept.",
-        Tone::Muted,
-    )));
+    let watched = run.comparison.iter().any(|entry| entry.metric == words::PASSIVE);
+    let rule = if watched {
+        "Rule: improved needs an interval wholly below zero and an estimate of at least 3 % less server time, over statements with at least half of that time; no statement with 1 % of it significantly worse; no more rollbacks. What clients wait for is not known. Anything else was rolled back, unless it was asked to be kept."
+    } else {
+        "Rule: improved needs an interval wholly below zero, an estimate of at least 3 % less, and p95 and p99 shown not to be worse by 5 %; no statement with 1 % of the time significantly worse; no new errors. Anything else was rolled back, unless it was asked to be kept."
+    };
+    items.push(Item::Paragraph(Cell::new(rule, Tone::Muted)));
     Section::full("Risk and confidence", items)
 }
 

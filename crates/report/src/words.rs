@@ -9,6 +9,16 @@ use pgassay_model::units::{Ms, percent};
 /// What stands where nothing was measured.
 pub(crate) const UNKNOWN: &str = "–";
 
+/// The primary metric of a run that watched the application and drove nothing.
+pub(crate) const PASSIVE: &str = "statement_time_index";
+
+/// The metric that a run was judged by: response time where it was driven, server time where it was watched.
+pub(crate) fn primary(comparisons: &[Comparison]) -> Option<&Comparison> {
+    ["latency_mean_ms", PASSIVE]
+        .iter()
+        .find_map(|name| comparisons.iter().find(|entry| entry.metric == *name))
+}
+
 /// A metric's name for people.
 pub(crate) fn metric(name: &str) -> String {
     match name {
@@ -19,6 +29,8 @@ pub(crate) fn metric(name: &str) -> String {
         "throughput" => "throughput".to_owned(),
         "server_cpu_ms_per_request" => "server CPU per request".to_owned(),
         "error_share" => "requests that failed".to_owned(),
+        PASSIVE => "server time of a call".to_owned(),
+        "rollback_share" => "transactions rolled back".to_owned(),
         other => other.strip_prefix("statement:").unwrap_or(other).to_owned(),
     }
 }
@@ -28,7 +40,7 @@ pub(crate) fn value(name: &str, value: Option<f64>) -> String {
     match (name, value) {
         (_, None) => UNKNOWN.to_owned(),
         ("throughput", Some(value)) => rate(value),
-        ("error_share", Some(value)) => share(value),
+        ("error_share" | "rollback_share", Some(value)) => share(value),
         (_, Some(value)) => ms(value),
     }
 }

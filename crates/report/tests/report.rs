@@ -189,3 +189,23 @@ fn a_measurement_of_scripts_shows_each_and_the_statements_within() {
     let text = measurement_terminal(&measurement, false);
     assert!(text.contains("recorded sessions replayed at 2× their speed"), "{text}");
 }
+
+#[test]
+fn a_run_that_only_watched_names_server_time_and_no_percentile() {
+    let mut run = fixture::run();
+    (run.before, run.after) = (None, None);
+    run.comparison.retain(|entry| entry.metric == "latency_mean_ms");
+    run.comparison[0].metric = "statement_time_index".to_owned();
+    for change in &mut run.changes {
+        change.comparison.clone_from(&run.comparison);
+    }
+    run.headline = "Improved: server time of the application's own statements".to_owned();
+    let page = markdown(&run);
+    assert!(page.contains("server time of a call"), "{page}");
+    assert!(page.contains("over statements with at least half of that time"), "{page}");
+    assert!(page.contains("measured: server time of a call"), "{page}");
+    for percentile in ["p50", "p90", "p99"] {
+        assert!(!page.contains(&format!("| {percentile} |")), "{percentile}: {page}");
+    }
+    assert!(!html(&run).is_empty() && !terminal(&run, true).is_empty());
+}
