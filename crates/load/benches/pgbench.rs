@@ -44,6 +44,9 @@ struct Figures {
     latency: Latency,
 }
 
+/// One of them.
+type Figure = fn(&Figures) -> f64;
+
 #[derive(Clone, Copy)]
 enum Way {
     Unix,
@@ -103,15 +106,15 @@ fn compare(
     };
     let (speed, latency) = (rounds(false), rounds(true));
     let place = format!("{name}, {clients} clients");
-    let speed = |figure: fn(&Figures) -> f64| Ratios::within(&speed, figure);
-    let percentiles: [(&str, fn(&Figures) -> f64); 3] = [
+    let ratios = |figure: Figure| Ratios::within(&speed, figure);
+    let percentiles: [(&str, Figure); 3] = [
         ("p50", |run| run.latency.p50),
         ("p95", |run| run.latency.p95),
         ("p99", |run| run.latency.p99),
     ];
     let mut row = vec![
-        throughput.judge(&place, speed(|run| run.per_second)),
-        cpu.judge(&place, speed(|run| run.client_us)),
+        throughput.judge(&place, ratios(|run| run.per_second)),
+        cpu.judge(&place, ratios(|run| run.client_us)),
     ];
     let mut itself = vec![String::new(); 2];
     for (percentile, figure) in percentiles {
@@ -121,14 +124,14 @@ fn compare(
     }
     print_row(&format!("{name:<4} {clients:>7}"), &row);
     print_row("pgbench÷itself", &itself);
-    let medians = |pgassay: bool, figure: fn(&Figures) -> f64, rounds: &[Round]| {
+    let medians = |pgassay: bool, figure: Figure, rounds: &[Round]| {
         median(rounds.iter().map(|round| figure(if pgassay { &round.ours } else { &round.theirs })))
     };
     for (pgassay, driver) in [(true, "  pgassay"), (false, "  pgbench")] {
         let of = |figure| medians(pgassay, figure, &latency);
         let cells = [
-            String::new(),
-            String::new(),
+            format!("{:.0}/s", medians(pgassay, |run| run.per_second, &speed)),
+            format!("{:.2} µs", medians(pgassay, |run| run.client_us, &speed)),
             format!("{:.3} ms", of(percentiles[0].1)),
             format!("{:.3} ms", of(percentiles[1].1)),
             format!("{:.3} ms", of(percentiles[2].1)),
@@ -184,12 +187,12 @@ impl Ratios {
     }
 
     /// Ours ÷ pgbench's, round by round.
-    fn within(rounds: &[Round], figure: fn(&Figures) -> f64) -> Self {
+    fn within(rounds: &[Round], figure: Figure) -> Self {
         Ratios::new(rounds.iter().map(|round| figure(&round.ours) / figure(&round.theirs)))
     }
 
     /// pgbench's in one round ÷ pgbench's in the round before.
-    fn of_pgbench(rounds: &[Round], figure: fn(&Figures) -> f64) -> Self {
+    fn of_pgbench(rounds: &[Round], figure: Figure) -> Self {
         let ratio = |pair: &[Round]| figure(&pair[1].theirs) / figure(&pair[0].theirs);
         Ratios::new(rounds.windows(2).map(ratio))
     }
@@ -259,7 +262,10 @@ fn pgbench(server: &Postgres, way: Way, arguments: &[&str]) -> String {
 }
 
 fn run_pgbench(server: &Postgres, way: Way, clients: u32, log: bool) -> Figures {
-    let directory = std::env::temp_dir().join(format!("pgassay-bench-{}", std::process::id()));
+    // In memory, so that no write to a disk holds it up.
+    let memory = std::path::Path::new("/dev/shm");
+    let place = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+    let directory = place.join(format!("pgassay-bench-{}", std::process::id()));
     std::fs::create_dir_all(&directory).expect("a directory for pgbench's logs");
     let prefix = directory.join("log").display().to_string();
     let (clients, seconds) = (clients.to_string(), SECONDS.to_string());

@@ -13,12 +13,10 @@ use crate::replay::{self, LEAD, Replay, recorded_duration};
 use crate::reporter::{Event, Sums};
 use crate::requests::Requests;
 #[cfg(target_os = "linux")]
-use crate::seats;
+use crate::seats::{self, Watch};
 use crate::tally::{Named, Tally, cpu_per_request, mean_ms};
 use crate::{LoadError, LoadMode, LoadOptions};
 use bytes::BytesMut;
-#[cfg(target_os = "linux")]
-use nix::sys::epoll::{Epoll, EpollCreateFlags};
 use pgassay_model::interrupt::Interrupt;
 use pgassay_model::measurement::{Connect, Latency, Ledger, Measurement, Mode, Protocol, SCHEMA};
 use pgassay_model::workload::Workload;
@@ -46,8 +44,11 @@ pub struct Driven {
     pub measurement: Measurement,
     /// What the client saw of each request, for the ledger.
     pub client_parts: ClientParts,
-    /// How late requests were sent though nothing held them back: timer and scheduler of this host. None in a
-    /// closed loop, where no request has a time.
+    /// How long after its intended start a request was sent, whether no client was free or this host was late.
+    /// None in a closed loop, where no request has a time.
+    pub late_ms: Option<Latency>,
+    /// How late requests were sent though nothing held them back: timer and scheduler of this host. It
+    /// is part of `late_ms`, and like it None in a closed loop.
     pub lag_ms: Option<Latency>,
 }
 
@@ -398,7 +399,8 @@ impl<'a> Driver<'a> {
             index_scans: Default::default(),
             notes: notes::write(&facts),
         };
-        Driven { measurement, client_parts, lag_ms: self.tally.lag() }
+        let (late_ms, lag_ms) = (self.tally.late(), self.tally.lag());
+        Driven { measurement, client_parts, late_ms, lag_ms }
     }
 }
 
@@ -451,11 +453,10 @@ fn spawn(
         let threads = u32::try_from(shared.threads).unwrap_or(1);
         for number in 0..threads {
             let numbers = clients * number / threads..clients * (number + 1) / threads;
-            let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)
-                .map_err(|error| failed(error.into()))?;
+            let watch = Watch::new(shared.dialer.poll()).map_err(failed)?;
             let (shared, sender) = (Arc::clone(shared), sender.clone());
             thread(format!("clients {numbers:?}"))
-                .spawn(move || seats::run(numbers, &shared, epoll, sender))
+                .spawn(move || seats::run(numbers, &shared, watch, sender))
                 .map_err(failed)?;
         }
         return Ok(threads);

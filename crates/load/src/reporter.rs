@@ -28,6 +28,8 @@ pub(crate) struct Sample {
     pub(crate) start: u64,
     /// From the intended start to ReadyForQuery.
     pub(crate) latency: u64,
+    /// How late it was sent.
+    pub(crate) late: u64,
     /// How late it was sent though nothing held it back.
     pub(crate) lag: u64,
     pub(crate) subject: Subject,
@@ -155,8 +157,9 @@ impl<'a> Reporter<'a> {
             self.sums.wait += times.taken.saturating_sub(times.intended);
             self.sums.lag += lag;
         }
-        let [start, latency, lag] = [start, latency, lag].map(nanoseconds);
-        self.samples.push(Sample { start, latency, lag, subject, failed });
+        let late = times.begun.saturating_sub(times.intended);
+        let [start, latency, late, lag] = [start, latency, late, lag].map(nanoseconds);
+        self.samples.push(Sample { start, latency, late, lag, subject, failed });
         if self.samples.len() >= self.batch {
             let batch = std::mem::replace(&mut self.samples, Vec::with_capacity(self.batch));
             self.report(Event::Samples(batch));

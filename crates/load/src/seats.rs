@@ -5,18 +5,44 @@
 //! for each, CPU per request was a quarter to a half above pgbench's.
 
 use crate::client::{LEAVING, PAUSE, Shared, precise_timers};
-use crate::connection::{Connection, ConnectionError, Opening, POLL, Patience, Reading, Ready};
+use crate::connection::{Connection, ConnectionError, Opening, Patience, Reading, Ready};
 use crate::reporter::{Event, Reporter, Subject, Times};
 use crate::requests::Choice;
 use bytes::BytesMut;
 use nix::errno::Errno;
-use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::time::TimeSpec;
+use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use rand::rngs::Xoshiro256PlusPlus;
+use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
+
+/// What an event's number is where it is no seat's: the timer.
+const TICK: u64 = u64::MAX;
+
+/// Waits for the answers of a thread's clients, and for the time to look around. The timer is one of its own
+/// because a timeout is set and cleared with every wait, which costs 0.4 µs (measured on Linux 6.18).
+pub(crate) struct Watch {
+    epoll: Epoll,
+    timer: TimerFd,
+}
+
+impl Watch {
+    /// With a tick each `poll`.
+    pub(crate) fn new(poll: Duration) -> io::Result<Self> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
+        let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?;
+        let interval = Expiration::Interval(TimeSpec::from_duration(poll));
+        timer.set(interval, TimerSetTimeFlags::empty())?;
+        epoll.add(&timer, EpollEvent::new(EpollFlags::EPOLLIN, TICK))?;
+        Ok(Watch { epoll, timer })
+    }
+}
 
 /// One client.
 struct Seat {
@@ -35,7 +61,7 @@ struct Seat {
 struct Table<'a> {
     shared: &'a Shared,
     reporter: Reporter<'a>,
-    epoll: Epoll,
+    watch: Watch,
     seats: Vec<Seat>,
     /// Numbers of the seats that send a request next.
     idle: Vec<usize>,
@@ -44,12 +70,12 @@ struct Table<'a> {
 }
 
 /// Runs clients to their end.
-pub(crate) fn run(numbers: Range<u32>, shared: &Arc<Shared>, epoll: Epoll, events: Sender<Event>) {
+pub(crate) fn run(numbers: Range<u32>, shared: &Arc<Shared>, watch: Watch, events: Sender<Event>) {
     precise_timers();
     let mut table = Table {
         shared,
         reporter: Reporter::new(shared, events),
-        epoll,
+        watch,
         seats: Vec::new(),
         idle: Vec::new(),
         outbox: BytesMut::new(),
@@ -86,7 +112,7 @@ impl Table<'_> {
     fn open(&mut self, number: usize) -> Result<(Connection, Opening), ConnectionError> {
         let (connection, opening) = self.shared.open(&mut self.outbox)?;
         let event = EpollEvent::new(EpollFlags::EPOLLIN, number as u64);
-        match self.epoll.add(&connection, event) {
+        match self.watch.epoll.add(&connection, event) {
             Ok(()) => Ok((connection, opening)),
             Err(error) => {
                 Err(ConnectionError::Io { doing: "watching the connection", source: error.into() })
@@ -95,9 +121,7 @@ impl Table<'_> {
     }
 
     fn serve(&mut self) {
-        let tick = u16::try_from(self.shared.dialer.poll().as_millis().max(1)).unwrap_or(100);
-        let mut ready = vec![EpollEvent::empty(); self.seats.len()];
-        let mut ticked = Duration::ZERO;
+        let mut ready = vec![EpollEvent::empty(); self.seats.len() + 1];
         self.idle.extend(0..self.seats.len());
         while !self.shared.abandon.load(Ordering::Relaxed) {
             // Only when all that had come is read: a request wakes its backend, which may take our place on the
@@ -106,18 +130,23 @@ impl Table<'_> {
             let now = self.origin.elapsed();
             idle.drain(..).for_each(|number| self.begin(number, now));
             self.idle = idle;
-            let answered = match self.epoll.wait(&mut ready, EpollTimeout::from(tick)) {
-                Ok(answered) => answered,
+            let come = match self.watch.epoll.wait(&mut ready, EpollTimeout::NONE) {
+                Ok(come) => come,
                 Err(Errno::EINTR) => 0,
                 // Can't be with a descriptor that was open; the requests in flight are given up below.
                 Err(_) => break,
             };
-            for event in ready.iter().take(answered) {
-                self.answer(event.data() as usize);
+            let mut ticked = false;
+            for event in ready.iter().take(come) {
+                match event.data() {
+                    TICK => ticked = true,
+                    number => self.answer(number as usize),
+                }
             }
             let now = self.origin.elapsed();
-            if answered == 0 || now >= ticked + POLL {
-                ticked = now;
+            if ticked {
+                // Only to have it tick again.
+                let _ = self.watch.timer.wait();
                 self.look_around(now);
             }
             if now >= self.shared.end() && self.seats.iter().all(|seat| seat.waiting.is_none()) {

@@ -90,6 +90,8 @@ pub(crate) struct Tally {
     /// Runs of scripts; empty where requests are statements.
     scripts: Vec<StatementTally>,
     /// How late requests were sent; None in a closed loop, where none is late.
+    late: Option<Distribution>,
+    /// How late though nothing held them back; None there too.
     lag: Option<Distribution>,
     /// Nanoseconds.
     block: u64,
@@ -128,6 +130,7 @@ impl Tally {
             })
         };
         Ok(Tally {
+            late: open.then(Distribution::new).transpose()?,
             lag: open.then(Distribution::new).transpose()?,
             scripts: (0..scripts).map(new_statement).collect::<Result<_, LoadError>>()?,
             blocks: (0..blocks).map(new_block).collect::<Result<_, LoadError>>()?,
@@ -154,7 +157,8 @@ impl Tally {
         if whole {
             block.requests += 1;
             block.errors += u64::from(sample.failed);
-            if let Some(lag) = &mut self.lag {
+            if let (Some(late), Some(lag)) = (&mut self.late, &mut self.lag) {
+                late.record(sample.late);
                 lag.record(sample.lag);
             }
         }
@@ -203,6 +207,11 @@ impl Tally {
     }
 
     /// How late requests were sent; None in a closed loop.
+    pub(crate) fn late(&self) -> Option<Latency> {
+        self.late.as_ref().map(Distribution::latency)
+    }
+
+    /// How late though nothing held them back; None in a closed loop.
     pub(crate) fn lag(&self) -> Option<Latency> {
         self.lag.as_ref().map(Distribution::latency)
     }
@@ -305,6 +314,7 @@ mod tests {
         let sample = |start_ms: u64, latency_ms: u64, failed| Sample {
             start: start_ms * 1_000_000,
             latency: latency_ms * 1_000_000,
+            late: 0,
             lag: 0,
             subject: Subject::Request(0),
             failed,
