@@ -3,6 +3,7 @@
 
 use crate::capture::{beginning, usable};
 use crate::directory::Unknown;
+use crate::log::auto_explain::masked;
 use crate::log::collect::Collector;
 use crate::log::lexer::Scan;
 use crate::log::mask::mask;
@@ -14,7 +15,8 @@ use crate::log::values::{Set, decode};
 use crate::log::{LogCapture, LogOptions};
 use pgassay_model::Timestamp;
 use pgassay_model::workload::{
-    RecordedRequest, RecordedSession, SCHEMA, SkippedStatement, Workload, WorkloadStatement,
+    LoggedPlan, RecordedRequest, RecordedSession, SCHEMA, SkippedStatement, Workload,
+    WorkloadStatement,
 };
 use std::collections::{BTreeMap, HashMap};
 
@@ -182,6 +184,12 @@ pub(crate) fn build(collector: Collector<'_>, options: &LogOptions, read: &Readi
     }
     let total_ms = groups.iter().map(|group| group.micros as f64 / 1e3).collect();
     let (statements, sessions) = statements(groups, recording, options, &mut notes);
+    let plans = statements.iter().filter(|statement| statement.plan.is_some()).count();
+    if plans > 0 {
+        notes.push(format!(
+            "{plans} statements carry the plan of their slowest execution that auto_explain logged"
+        ));
+    }
     LogCapture {
         workload: Workload {
             schema: SCHEMA.to_owned(),
@@ -302,6 +310,7 @@ fn statements(
             parameters: Vec::new(),
             parameter_source: String::new(),
             queryid: group.variants.iter().find_map(|variant| variant.shape.query_id),
+            plan: slowest_plan(group, options),
             ..WorkloadStatement::default()
         });
     }
@@ -356,6 +365,15 @@ fn statements(
         }
     }
     (statements, sessions)
+}
+
+/// The plan of the slowest execution that auto_explain logged.
+fn slowest_plan(group: &Group, options: &LogOptions) -> Option<LoggedPlan> {
+    let plans = group.variants.iter().filter_map(|variant| variant.shape.plan.as_ref());
+    let (micros, plan) = plans.max_by_key(|(micros, _)| *micros)?;
+    let text = String::from_utf8_lossy(plan).into_owned();
+    let text = if options.mask { masked(&text, options.seed) } else { text };
+    Some(LoggedPlan { took_ms: *micros as f64 / 1e3, text })
 }
 
 /// A set for the statement's parameters; None where it has another number of values (a longer list).

@@ -1,9 +1,10 @@
 //! From entries to statements: counts, times, values and the recording.
 
 use crate::log::LogOptions;
+use crate::log::auto_explain;
 use crate::log::entry::{Entry, Severity};
 use crate::log::lexer::{Scan, trim};
-use crate::log::message::{self, Message, query_of_plan};
+use crate::log::message::{self, Message};
 use crate::log::parts::parts;
 use crate::log::prepared::executed;
 use crate::log::recording::{Pending, Recording};
@@ -291,11 +292,12 @@ impl<'o> Collector<'o> {
 
     fn plan(&mut self, entry: &Entry<'_>, micros: u64, text: &[u8]) {
         self.tally.plans += 1;
-        let Some(sql) = query_of_plan(text).map(trim).filter(|sql| sql.len() <= MOST_STATEMENT)
-        else {
-            return;
-        };
         if self.elsewhere(entry) {
+            return;
+        }
+        let Some(explained) = auto_explain::read(text) else { return };
+        let sql = trim(&explained.query);
+        if sql.len() > MOST_STATEMENT {
             return;
         }
         self.scan.read(sql);
@@ -306,6 +308,7 @@ impl<'o> Collector<'o> {
         let shape = self.table.shape(hash, sql);
         shape.plans += 1;
         shape.plan_micros += micros;
+        self.table.explain(hash, micros, &explained.plan);
     }
 }
 

@@ -147,19 +147,6 @@ fn quote_end(text: &[u8]) -> Option<usize> {
     }
 }
 
-/// The query in auto_explain's text: up to its parameters (16) or the first line of the plan, which is the
-/// first with costs.
-pub(crate) fn query_of_plan(text: &[u8]) -> Option<&[u8]> {
-    let start = memmem::find(text, b"Query Text: ")? + b"Query Text: ".len();
-    let query = text.get(start..)?;
-    let costs = memmem::find(query, b"  (cost=")?;
-    let mut end = memchr::memrchr(b'\n', query.get(..costs)?)?;
-    if let Some(parameters) = memmem::find(query.get(..end)?, b"\nQuery Parameters: ") {
-        end = parameters;
-    }
-    query.get(..end)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,18 +194,10 @@ mod tests {
         assert_eq!(values("prepare: PREPARE p AS SELECT 1"), Err(NoParameters::None));
     }
 
-    #[test]
-    fn the_query_of_a_plan_ends_where_the_plan_begins() {
-        let text = b"\nQuery Text: SELECT a\nFROM t\nSeq Scan on t  (cost=0.00..1.00 rows=1 width=4)\n  Filter: x";
-        assert_eq!(query_of_plan(text), Some(&b"SELECT a\nFROM t"[..]));
-        let text = b"\nQuery Text: SELECT $1\nQuery Parameters: $1 = '1'\nResult  (cost=0.00..1.00 rows=1)";
-        assert_eq!(query_of_plan(text), Some(&b"SELECT $1"[..]));
-    }
-
     proptest! {
         #[test]
         fn no_message_makes_it_panic(text in "(duration: |statement: |execute |Parameters: )?[$1-9=', NULms.:]{0,60}") {
-            let _ = (read(text.as_bytes()), values(&text), query_of_plan(text.as_bytes()));
+            let _ = (read(text.as_bytes()), values(&text));
         }
     }
 }

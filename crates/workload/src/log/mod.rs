@@ -4,6 +4,7 @@
 //! entries, of which [`collect`] makes counts, samples of values and a recording. The statement is looked at as
 //! bytes only ([`lexer`]); the C parser sees each kind of statement once, at the end ([`build`]).
 
+mod auto_explain;
 mod build;
 mod collect;
 mod csvlog;

@@ -1,7 +1,7 @@
 //! The statements met so far, by the hash of their text without literals, in bounded memory.
 //!
-//! When their texts and values take more than [`MOST_BYTES`], the samples of values are halved first. When that does
-//! not help, or there are more than [`MOST_SHAPES`], the half with the least execution time is forgotten (as lossy
+//! When their texts and values take more than [`MOST_BYTES`], the samples of values are halved first, and then the
+//! plans are given up. When that does not help, or there are more than [`MOST_SHAPES`], the half with the least execution time is forgotten (as lossy
 //! counting prunes: Manku and Motwani, VLDB 2002) and counted as "others". What is forgotten and comes again
 //! begins at zero, so the count of a rare statement is a lower bound.
 
@@ -17,6 +17,8 @@ const MOST_BYTES: usize = 48 << 20;
 /// Sets of values sampled of each statement (a reservoir: Vitter, 1985, algorithm R), at first and at least.
 const MOST_SETS: usize = 200;
 const LEAST_SETS: usize = 12;
+/// Longer plans are not kept, since a part of one tells little.
+const MOST_PLAN: usize = 64 << 10;
 
 /// A map whose keys are hashes already.
 pub(crate) type ByHash<T> = HashMap<u64, T, BuildHasherDefault<Identity>>;
@@ -50,6 +52,8 @@ pub(crate) struct Shape {
     /// auto_explain's figures, used where no statement was logged.
     pub plans: u64,
     pub plan_micros: u64,
+    /// How long the slowest execution took whose plan is kept, microseconds, and the plan.
+    pub plan: Option<(u64, Box<[u8]>)>,
     pub query_id: Option<i64>,
     /// Sampled sets of values, as `values::encode` writes them.
     pub sets: Vec<Box<[u8]>>,
@@ -128,6 +132,22 @@ impl Table {
         }
     }
 
+    /// Keeps the plan of an execution, if it is the slowest so far of its statement.
+    pub(crate) fn explain(&mut self, hash: u64, micros: u64, plan: &[u8]) {
+        let Some(shape) = self.shapes.get_mut(&hash) else { return };
+        let known = shape.plan.as_ref().map_or(0, |(slowest, _)| slowest + 1);
+        if plan.len() > MOST_PLAN || micros < known {
+            return;
+        }
+        self.bytes += plan.len();
+        if let Some((_, old)) = shape.plan.replace((micros, plan.into())) {
+            self.bytes -= old.len().min(self.bytes);
+        }
+        if self.bytes > MOST_BYTES {
+            self.shrink();
+        }
+    }
+
     /// Halves the samples, and if that is not enough, forgets.
     fn shrink(&mut self) {
         while self.sets > LEAST_SETS && self.bytes > MOST_BYTES / 4 * 3 {
@@ -141,6 +161,10 @@ impl Table {
                 shape.sets.truncate(self.sets);
                 shape.sets.shrink_to_fit();
             }
+            self.bytes = self.shapes.values().map(bytes).sum();
+        }
+        if self.bytes > MOST_BYTES / 4 * 3 {
+            self.shapes.values_mut().for_each(|shape| shape.plan = None);
             self.bytes = self.shapes.values().map(bytes).sum();
         }
         if self.bytes > MOST_BYTES / 4 * 3 {
@@ -172,7 +196,8 @@ impl Table {
 
 fn bytes(shape: &Shape) -> usize {
     let sets: usize = shape.sets.iter().map(|set| set.len() + size_of::<Box<[u8]>>()).sum();
-    size_of::<Shape>() + shape.text.len() + sets
+    let plan = shape.plan.as_ref().map_or(0, |(_, plan)| plan.len());
+    size_of::<Shape>() + shape.text.len() + sets + plan
 }
 
 #[cfg(test)]
@@ -204,6 +229,7 @@ mod tests {
         for number in 0..200 {
             table.shape(number, &text).calls += 1;
             table.keep(number, 0, &text);
+            table.explain(number, 1, &text[..MOST_PLAN]);
             let held: usize = table.shapes.values().map(bytes).sum();
             assert!(held <= MOST_BYTES + 2 * text.len() + 4096, "{held}");
         }

@@ -188,6 +188,42 @@ async fn plans_of_auto_explain_stand_in_where_no_statement_is_logged() {
 }
 
 #[tokio::test]
+async fn the_plan_of_the_slowest_execution_is_kept() {
+    let logged = Logged::with(SCHEMA);
+    let client = logged.client().await;
+    client
+        .batch_execute("LOAD 'auto_explain'; SET auto_explain.log_min_duration = 0; SET auto_explain.log_analyze = on; SET auto_explain.log_timing = off")
+        .await
+        .unwrap();
+    let ask = "SELECT body, pg_sleep(0.02) FROM (VALUES ('Alice')) AS v (body) WHERE body = $1";
+    client.query(ask, &[&"Alice"]).await.unwrap();
+    client.query(ask, &[&"Bob"]).await.unwrap();
+    client.batch_execute("SET auto_explain.log_format = json").await.unwrap();
+    client.simple_query("SELECT id FROM notes WHERE body = 'Alice'").await.unwrap();
+    for extension in extensions() {
+        let file = logged.file(extension);
+        for mask in [false, true] {
+            let options = pgassay_workload::LogOptions { mask, ..logged.options() };
+            let capture =
+                pgassay_workload::capture_logs(std::slice::from_ref(&file), &options).unwrap();
+            let slept = find(&capture.workload, "pg_sleep").1.plan.as_ref().unwrap();
+            assert!(slept.took_ms >= 20.0, "{slept:?}");
+            assert!(
+                slept.text.contains("rows=1 loops=1") || slept.text.contains("rows=1.00 loops=1"),
+                "{}",
+                slept.text
+            );
+            let select = find(&capture.workload, "SELECT id").1.plan.as_ref().unwrap();
+            let plan: serde_json::Value = serde_json::from_str(&select.text).unwrap();
+            assert_eq!(plan["Plan"]["Relation Name"], "notes");
+            assert!(plan.get("Query Text").is_none());
+            assert_eq!(select.text.contains("Alice"), !mask, "{}", select.text);
+            assert!(capture.notes.iter().any(|note| note.starts_with("2 statements carry")));
+        }
+    }
+}
+
+#[tokio::test]
 async fn masked_values_are_none_that_were_sent() {
     let logged = Logged::with(SCHEMA);
     let client = logged.client().await;
