@@ -76,6 +76,18 @@ impl<'a> AbortRules<'a> {
         }
     }
 
+    /// Takes note of a bucket without the change, where it is switched on and off: what is as bad without it is not
+    /// its doing.
+    pub fn note_without(&mut self, bucket: &Bucket) {
+        self.rollback_share = self.rollback_share.max(bucket.rollback_share().unwrap_or(0.0));
+        self.deadlocks = self.deadlocks.max(bucket.deadlocks);
+        self.memory = self.memory.max(bucket.memory_used.unwrap_or(0.0));
+        self.always_busy &= bucket.calls() > 0;
+        if let Some(now) = self.index(bucket) {
+            self.highest = self.highest.max(now);
+        }
+    }
+
     /// Looks at the next bucket with the change in force; in words why it has to go at once.
     pub fn look(&mut self, bucket: &Bucket) -> Option<String> {
         if let Some(used) = bucket.memory_used.filter(|used| *used > MEMORY && *used > self.memory)

@@ -134,18 +134,21 @@ impl<'a> Mix<'a> {
         let mut list = |found: &[(&'a str, f64)], what: &str| {
             if !found.is_empty() {
                 notes.push(format!(
-                    "{} statements with {} {what}{}",
-                    found.len(),
+                    "not compared: {} with {} {what}{}",
+                    match found.len() {
+                        1 => "1 statement".to_owned(),
+                        count => format!("{count} statements"),
+                    },
                     plain(sum(found)),
                     self.largest(found)
                 ));
             }
         };
-        list(&self.vanished, "of the server time before did not run after, and are not compared");
-        list(&self.new, "of the server time after did not run before, and are not compared");
+        list(&self.vanished, "of the server time before, which did not run after");
+        list(&self.new, "of the server time after, which did not run before");
         list(
             &self.rare,
-            "of the server time before ran in less than half of the buckets of a side, and are not compared",
+            "of the server time before, which ran in less than half of the buckets of a side",
         );
         for (key, share, rows_before, rows_after) in &self.rows {
             notes.push(format!(

@@ -9,7 +9,7 @@ use crate::progress::Progress;
 use crate::target::Target;
 use crate::{
     Answer, advising, applying, bench, capturing, demo, driving, measure_copy, optimize_copies,
-    outcome, passive, passive_observing, past_runs, planning,
+    outcome, passive, passive_watch, past_runs, planning,
 };
 use jiff::Timestamp;
 use pgassay_judge::{Design, Margins};
@@ -234,7 +234,7 @@ impl Context<'_> {
             plan.changes.retain(|change| arguments.change.contains(&change.id));
         }
         if arguments.passive.passive && !arguments.dry_run {
-            let watch = passive_observing::watch(&arguments.passive, arguments.keep_inconclusive)?;
+            let watch = passive_watch::watch(&arguments.passive, arguments.keep_inconclusive)?;
             let run = passive::apply(&target, &plan, &watch).await?;
             let harmless =
                 !run.changes.iter().any(|change| change.verdict == Some(Verdict::Regressed));
@@ -268,7 +268,7 @@ impl Context<'_> {
         let target = self.target(&arguments.dsn)?;
         let run = past_runs::load_run(&target.state, &arguments.run)?;
         if arguments.passive.passive {
-            let watch = passive_observing::watch(&arguments.passive, false)?;
+            let watch = passive_watch::watch(&arguments.passive, false)?;
             let run = passive::verify(&target, run, &watch).await?;
             past_runs::store(&target.state, &run)?;
             let slower = run.comparison.iter().any(|one| one.verdict == Verdict::Regressed);

@@ -24,6 +24,8 @@ mod dump_restore;
 mod failure;
 mod goal;
 mod judging;
+#[cfg(test)]
+mod judging_tests;
 mod measure;
 mod measure_copy;
 mod optimize;
@@ -36,6 +38,7 @@ mod passive_observing;
 mod passive_outcome;
 #[cfg(test)]
 mod passive_tests;
+mod passive_watch;
 mod past_runs;
 mod planning;
 mod progress;

@@ -5,7 +5,8 @@ use crate::changing::{Access, Changing, Tried, journal_failure};
 use crate::failure::{Exit, Failure};
 use crate::optimize::groups;
 use crate::outcome::{self, Judged};
-use crate::passive_observing::{FEWEST_PAIRS, Observer, Watch};
+use crate::passive_observing::{Observer, Switched};
+use crate::passive_watch::{FEWEST_PAIRS, Watch};
 use crate::target::{Target, postgres_failure};
 use crate::{passive_outcome, past_runs, switchback};
 use jiff::Timestamp;
@@ -287,7 +288,7 @@ async fn switch(
     pairs: usize,
     applied: &[Applied<'_>],
     rules: AbortRules<'_>,
-) -> Result<crate::passive_observing::Switched, Failure> {
+) -> Result<Switched, Failure> {
     changing.keep_silent(true);
     let switched = observer
         .pairs(pairs, rules, async |on| switchback::switch(changing, applied, on).await)

@@ -1,7 +1,7 @@
 //! Watching what the application runs: pg_stat_statements read bucket by bucket, nothing driven.
 
-use crate::cli;
 use crate::failure::{Exit, Failure};
+use crate::passive_watch::Watch;
 use crate::target::{Target, postgres_failure};
 use jiff::Timestamp;
 use pgassay_judge::AbortRules;
@@ -16,87 +16,12 @@ use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
-/// Shortest bucket that the command line takes: what reading costs, and the second by which the server's counters
-/// of transactions come late, stay small in it.
-pub const SHORTEST_BUCKET: Duration = Duration::from_secs(10);
-/// Bucket of windows that are not long.
-pub const USUAL_BUCKET: Duration = Duration::from_secs(60);
-/// Shortest window advised in production, and the longest (verification protocol: 30 minutes to 72 hours).
-pub const ADVISED_WINDOW: Duration = Duration::from_secs(30 * 60);
-/// See [`ADVISED_WINDOW`].
-pub const LONGEST_WINDOW: Duration = Duration::from_secs(72 * 3600);
-/// Fewest buckets of a window that the command line takes: those of the first look.
-pub const FEWEST_BUCKETS: usize = 8;
-/// Most buckets of a window: what is compared and stored stays small.
-pub const MOST_BUCKETS: usize = 720;
-/// Fewest pairs of buckets for switching on and off (verification protocol).
-pub const FEWEST_PAIRS: usize = 12;
 /// Statements of a bucket that are told apart, by their time; the rest is summed.
 const MOST_STATEMENTS: usize = 500;
-/// What is left out after a change or a switch, at most.
-const LONGEST_SETTLING: Duration = Duration::from_secs(5);
 /// How often the interrupt flag is looked at.
 const GLANCE: Duration = Duration::from_millis(50);
 /// How often a reading that failed is tried again, on a new connection.
 const ATTEMPTS: u32 = 3;
-
-/// How the application is watched.
-#[derive(Debug, Clone)]
-pub struct Watch {
-    /// Length of each side of a comparison.
-    pub window: Duration,
-    /// Length of a bucket.
-    pub bucket: Duration,
-    /// Seed of the order in which changes are switched on and off.
-    pub seed: u64,
-    /// Keep what could not be told from noise, too.
-    pub keep_inconclusive: bool,
-}
-
-/// What the flags ask for, checked.
-pub fn watch(arguments: &cli::Passive, keep_inconclusive: bool) -> Result<Watch, Failure> {
-    let window = arguments.window;
-    let smallest = window / MOST_BUCKETS as u32;
-    let bucket = arguments.bucket.unwrap_or_else(|| USUAL_BUCKET.max(smallest));
-    if bucket < SHORTEST_BUCKET {
-        return Err(Failure::input(
-            format!("--bucket {bucket:?} is too short: reading would weigh in it"),
-            "10s is the shortest",
-        ));
-    }
-    if window > LONGEST_WINDOW {
-        return Err(Failure::input(
-            format!("--window {window:?} is too long: the load itself changes in it"),
-            "72h is the longest",
-        ));
-    }
-    let watch = Watch { window, bucket, seed: 42, keep_inconclusive };
-    match watch.buckets() {
-        too_few if too_few < FEWEST_BUCKETS => Err(Failure::input(
-            format!("--window {window:?} holds {too_few} buckets of {bucket:?}"),
-            format!(
-                "{FEWEST_BUCKETS} are the fewest that tell anything: a longer --window or a shorter --bucket"
-            ),
-        )),
-        too_many if too_many > MOST_BUCKETS => Err(Failure::input(
-            format!("--window {window:?} holds {too_many} buckets of {bucket:?}"),
-            format!("{MOST_BUCKETS} are the most: a longer --bucket"),
-        )),
-        _ => Ok(watch),
-    }
-}
-
-impl Watch {
-    /// Buckets of a window.
-    pub fn buckets(&self) -> usize {
-        (self.window.as_secs_f64() / self.bucket.as_secs_f64().max(1e-3)).round() as usize
-    }
-
-    /// Time left out after a change or a switch: what was begun before is to end, backends to take in a reload.
-    fn settling(&self) -> Duration {
-        (self.bucket / 4).min(LONGEST_SETTLING)
-    }
-}
 
 /// A window with a change in force.
 pub struct Watched {
@@ -219,11 +144,13 @@ impl<'a> Observer<'a> {
                 let (bucket, _) = self.bucket(&from, end, without.began).await?;
                 let which = if wanted { "with the change" } else { "without the change" };
                 self.tell(which, pair, pairs, bucket.as_ref());
-                if wanted && let Some(bucket) = &bucket {
-                    aborted = rules.look(bucket);
-                    if aborted.is_some() {
-                        break 'pairs;
-                    }
+                match &bucket {
+                    Some(bucket) if wanted => aborted = rules.look(bucket),
+                    Some(bucket) => rules.note_without(bucket),
+                    None => {}
+                }
+                if aborted.is_some() {
+                    break 'pairs;
                 }
                 if let Some(place) = found.get_mut(usize::from(wanted)) {
                     *place = bucket;
