@@ -19,7 +19,7 @@ pub(crate) enum Severity {
 }
 
 impl Severity {
-    /// The word that the server writes; messages must be in English (`lc_messages`).
+    /// The word that the server writes in English (`lc_messages`; see [`crate::log::language`]).
     pub(crate) fn of(word: &[u8]) -> Option<Self> {
         Some(match word {
             b"LOG" => Severity::Log,

@@ -61,6 +61,17 @@ pub enum LogError {
         /// The first line.
         line: String,
     },
+    /// Messages are in another language than English.
+    #[error(
+        "{} is in {language}, and only English logs can be read; set lc_messages = 'C' (ALTER SYSTEM, or ALTER DATABASE, then reload) for the time to be captured",
+        path.display()
+    )]
+    Language {
+        /// The file.
+        path: PathBuf,
+        /// Its language.
+        language: &'static str,
+    },
     /// Entries, but no statements among them.
     #[error(
         "{entries} log entries were read, and none is a statement{}; set log_min_duration_statement = 0 (or log_statement = 'all' with log_duration) for the time to be captured, in English (lc_messages)",

@@ -13,6 +13,7 @@ mod error;
 mod format;
 mod join;
 mod jsonlog;
+mod language;
 mod lexer;
 mod literal;
 mod mask;

@@ -52,8 +52,20 @@ pub fn capture_logs(paths: &[PathBuf], options: &LogOptions) -> Result<LogCaptur
         collector.since = end.map(|end| end.saturating_sub(micros));
     }
     let mut read = Reading::default();
+    let foreign = sources.iter().find_map(|source| {
+        source.language().map(|language| LogError::Language { path: source.path.clone(), language })
+    });
     for source in sources {
-        read.source(source, &prefix, &mut collector)?;
+        match read.source(source, &prefix, &mut collector) {
+            Ok(()) | Err(LogError::WrongPrefix { .. } | LogError::NoEntries { .. })
+                if foreign.is_some() && collector.tally.statements == 0 => {}
+            result => result?,
+        }
+    }
+    if collector.tally.statements == 0
+        && let Some(foreign) = foreign
+    {
+        return Err(foreign);
     }
     if collector.tally.statements == 0 && collector.tally.plans == 0 {
         let tally = &collector.tally;

@@ -2,6 +2,7 @@
 
 use crate::log::error::LogError;
 use crate::log::format::{Registered, recognised};
+use crate::log::language;
 use crate::log::prefix::Prefix;
 use crate::log::time::Micros;
 use std::fs::File;
@@ -36,6 +37,11 @@ impl Source {
             Some(rest) => Ok(Box::new(io::Cursor::new(self.first).chain(rest))),
             None => reader(&self.path).map(|(reader, _)| reader),
         }
+    }
+
+    /// Its language, where that is a known one other than English.
+    pub(crate) fn language(&self) -> Option<&'static str> {
+        language::recognised(&self.first)
     }
 
     /// The time of its last entry.

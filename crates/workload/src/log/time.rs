@@ -1,10 +1,49 @@
 //! Times as the server writes them into its log.
-//!
-//! Only differences matter, so the zone is read over: a log that crosses a change of summer time has an hour
-//! too much or too little between two requests.
 
-/// Microseconds since 1970 as the clock on the wall shows them.
+/// Microseconds since 1970, in UTC where the zone is known, else as the clock on the wall shows them.
 pub(crate) type Micros = i64;
+
+/// Offsets from UTC, in minutes, of the abbreviations that the server writes for `log_timezone` (tzdata's; of those
+/// that several zones share the one that changes with the seasons, since only that matters for differences within a
+/// log). Others count as UTC: they do not change.
+const ZONES: &[(&[u8], i64)] = &[
+    (b"CET", 60),
+    (b"CEST", 120),
+    (b"EET", 120),
+    (b"EEST", 180),
+    (b"WET", 0),
+    (b"WEST", 60),
+    (b"BST", 60),
+    (b"MSK", 180),
+    (b"EST", -300),
+    (b"EDT", -240),
+    (b"CST", -360),
+    (b"CDT", -300),
+    (b"MST", -420),
+    (b"MDT", -360),
+    (b"PST", -480),
+    (b"PDT", -420),
+    (b"AKST", -540),
+    (b"AKDT", -480),
+    (b"HST", -600),
+    (b"HDT", -540),
+    (b"AST", -240),
+    (b"ADT", -180),
+    (b"NST", -210),
+    (b"NDT", -150),
+    (b"AEST", 600),
+    (b"AEDT", 660),
+    (b"ACST", 570),
+    (b"ACDT", 630),
+    (b"AWST", 480),
+    (b"NZST", 720),
+    (b"NZDT", 780),
+    (b"IST", 120),
+    (b"IDT", 180),
+    (b"SAST", 120),
+    (b"JST", 540),
+    (b"KST", 540),
+];
 
 /// `2026-01-31 12:34:56.789 CET` (or `T` between, as syslog writes it) at the beginning of `text`; also how
 /// many bytes it takes.
@@ -48,26 +87,44 @@ pub(crate) fn timestamp(text: &[u8]) -> Option<(Micros, usize)> {
             at += 1;
         }
     }
-    Some((micros, at + zone(text.get(at..)?)))
+    let (length, minutes) = zone(text.get(at..)?);
+    Some((micros - minutes * 60_000_000, at + length))
 }
 
-/// Length of ` CET`, ` +03`, `+02:00` or `Z`.
-fn zone(text: &[u8]) -> usize {
+/// Length of ` CET`, ` +03`, `+02:00` or `Z`, and minutes ahead of UTC.
+fn zone(text: &[u8]) -> (usize, i64) {
     let space = usize::from(text.first() == Some(&b' '));
     let rest = text.get(space..).unwrap_or_default();
-    let sign = usize::from(matches!(rest.first(), Some(b'+' | b'-')));
-    let name = rest.get(sign..).unwrap_or_default();
-    let mut length =
-        name.iter().position(|byte| !byte.is_ascii_alphanumeric()).unwrap_or(name.len());
-    if sign == 1
-        && length == 2
-        && let [b':', a, b, ..] = name.get(2..).unwrap_or_default()
-        && a.is_ascii_digit()
-        && b.is_ascii_digit()
-    {
-        length += 3;
+    let sign = match rest.first() {
+        Some(b'+') => 1,
+        Some(b'-') => -1,
+        _ => {
+            let length =
+                rest.iter().position(|byte| !byte.is_ascii_alphanumeric()).unwrap_or(rest.len());
+            let name = rest.get(..length).unwrap_or_default();
+            return match name {
+                b"" => (0, 0),
+                b"UTC" | b"GMT" | b"Z" => (space + length, 0),
+                name => {
+                    let known = ZONES.iter().find(|(zone, _)| *zone == name);
+                    (space + length, known.map_or(0, |(_, minutes)| *minutes))
+                }
+            };
+        }
+    };
+    // `+03`, `+0530`, `+05:30`
+    let (hours, minutes, length) = match rest.get(1..).unwrap_or_default() {
+        [h1, h2, b':', m1, m2, ..] => (two(*h1, *h2), two(*m1, *m2), 6),
+        [h1, h2, m1, m2, ..] if m1.is_ascii_digit() => (two(*h1, *h2), two(*m1, *m2), 5),
+        [h1, h2, ..] => (two(*h1, *h2), Some(0), 3),
+        _ => (None, None, 0),
+    };
+    match (hours, minutes) {
+        (Some(hours), Some(minutes)) => (space + length, sign * (hours * 60 + minutes)),
+        // `+03:host`: the colon is of the prefix.
+        (Some(hours), None) if length == 6 => (space + 3, sign * hours * 60),
+        _ => (0, 0),
     }
-    if length == 0 { 0 } else { space + sign + length }
 }
 
 /// `Jan 31 12:34:56` of RFC 3164, which knows no year: days are counted as in a leap year.
@@ -122,10 +179,15 @@ mod tests {
     fn times_of_all_forms_are_read() {
         let expected = 1_769_862_896_789_000;
         for (text, length) in [
-            ("2026-01-31 12:34:56.789 CET [1]", 27),
-            ("2026-01-31 12:34:56.789 +03:host", 27),
-            ("2026-01-31T12:34:56.789+02:00 host", 29),
+            ("2026-01-31 12:34:56.789 UTC [1]", 27),
+            ("2026-01-31 13:34:56.789 CET [1]", 27),
+            ("2026-01-31 08:34:56.789 -04 [1]", 27),
+            ("2026-01-31 15:34:56.789 +03:host", 27),
+            ("2026-01-31 18:04:56.789 +0530:host", 29),
+            ("2026-01-31T14:34:56.789+02:00 host", 29),
             ("2026-01-31T12:34:56.789Z host", 24),
+            // Unknown: as UTC.
+            ("2026-01-31 12:34:56.789 XYZT [1]", 28),
         ] {
             assert_eq!(timestamp(text.as_bytes()), Some((expected, length)), "{text}");
         }
@@ -135,9 +197,24 @@ mod tests {
         assert!(without_year(b"Jan  1 00:00:01 host") < without_year(b"Mar 31 00:00:00 host"));
     }
 
+    #[test]
+    fn an_hour_that_comes_twice_keeps_its_order_and_one_that_never_comes_leaves_no_gap() {
+        let times = [
+            // The last Sunday of October 2026, then of March 2027, in Berlin.
+            "2026-10-25 02:59:59 CEST",
+            "2026-10-25 02:00:00 CET",
+            "2027-03-28 01:59:59 CET",
+            "2027-03-28 03:00:00 CEST",
+        ]
+        .map(|text| timestamp(text.as_bytes()).map(|(micros, _)| micros).unwrap_or_default());
+        assert_eq!(times[1] - times[0], 1_000_000);
+        assert_eq!(times[3] - times[2], 1_000_000);
+    }
+
     proptest! {
         #[test]
-        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..40), digits in "[0-9.]{0,40}") {
+        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..40), digits in "[0-9.]{0,40}", rest in "[ +-:0-9A-Z]{0,9}") {
+            let _ = timestamp(format!("2026-01-31 12:34:56{rest}").as_bytes());
             let _ = (timestamp(&bytes), without_year(&bytes), epoch(&bytes), epoch(digits.as_bytes()));
         }
     }

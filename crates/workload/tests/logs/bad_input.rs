@@ -118,3 +118,18 @@ proptest! {
         let _ = capture(&log, &LogOptions { mask, ..LogOptions::default() });
     }
 }
+
+#[test]
+fn logs_in_other_languages_are_refused_with_the_setting_to_change() {
+    let directory = tempfile::tempdir().unwrap();
+    for (name, lines, language) in [
+        ("de", "LOG:  Dauer: 1.234 ms  Anweisung: SELECT 1\n", "German"),
+        ("ru", "СООБЩЕНИЕ:  продолжительность: 1.234 мс, оператор: SELECT 1\n", "Russian"),
+    ] {
+        let path = directory.path().join(name);
+        fs::write(&path, format!("2026-01-31 12:00:00.000 UTC [7] {lines}").repeat(3)).unwrap();
+        let error = capture_logs(&[path], &LogOptions::default()).unwrap_err();
+        assert!(matches!(&error, LogError::Language { language: found, .. } if *found == language));
+        assert!(error.to_string().contains("lc_messages = 'C'"), "{error}");
+    }
+}
