@@ -14,7 +14,7 @@ mod session;
 mod snapshot;
 pub mod tls;
 mod unseen;
-mod what_if;
+pub mod what_if;
 
 pub use activity::{Activity, ActivityReader, StatementCounters, memory_used};
 pub use counters::{counters, index_scans, statement_statistics};

@@ -250,7 +250,7 @@ impl Reading<'_> {
     }
 
     /// Statements without result.
-    pub(crate) async fn batch(&self, sql: &str) -> Result<(), PostgresError> {
+    pub async fn batch(&self, sql: &str) -> Result<(), PostgresError> {
         self.session
             .client
             .batch_execute(sql)
@@ -259,7 +259,7 @@ impl Reading<'_> {
     }
 
     /// Like [`Reading::rows`], for a statement that the role may be refused: the transaction goes on.
-    pub(crate) async fn attempt(
+    pub async fn attempt(
         &self,
         sql: &str,
         parameters: &[(&(dyn ToSql + Sync), Type)],

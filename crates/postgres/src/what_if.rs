@@ -6,8 +6,11 @@ mod hypopg;
 mod plan;
 mod size;
 
+pub use explain::{Explain, Failure, TextValue};
+pub use plan::summary;
+pub use size::estimate;
+
 use crate::{PostgresError, Session};
-use explain::Explain;
 use hypopg::Hypopg;
 use pgassay_model::index::IndexDefinition;
 use pgassay_model::snapshot::Snapshot;
@@ -164,13 +167,15 @@ impl Engine {
         if let Some(known) = self.relations.get(sql) {
             return known.clone();
         }
-        let named = relations(&self.snapshot, sql);
+        let named = named_relations(&self.snapshot, sql);
         self.relations.insert(sql.to_owned(), named.clone());
         named
     }
 }
 
-fn relations(snapshot: &Snapshot, sql: &str) -> Option<BTreeSet<String>> {
+/// Relations that a statement names, as `schema.name`; None where one of them stands for others (a view, a
+/// partitioned table) or the statement is not understood.
+pub fn named_relations(snapshot: &Snapshot, sql: &str) -> Option<BTreeSet<String>> {
     let shape = pgassay_sql::shape(sql, snapshot).ok()?;
     let plain = shape.unknown_relations.is_empty()
         && shape
@@ -195,28 +200,28 @@ fn oids(snapshot: &Snapshot, hidden: &[(String, String)]) -> BTreeSet<u32> {
 }
 
 /// A parameter that a session can't set is the engine's limit; anything else is the statement's.
-fn refusal(
+pub fn refusal(
     engine: &'static str,
     statement: &WorkloadStatement,
     parameters: &[(String, String)],
-    error: &explain::Failure,
+    error: &Failure,
 ) -> WhatIfError {
     match error {
-        explain::Failure::Parameter(error) => {
+        Failure::Parameter(error) => {
             let names: Vec<&str> = parameters.iter().map(|(name, _)| name.as_str()).collect();
             WhatIfError::Unsupported {
                 engine,
                 reason: format!("a session cannot set {}: {error}", names.join(", ")),
             }
         }
-        explain::Failure::Plan(error) => {
+        Failure::Plan(error) => {
             WhatIfError::Plan { statement: statement.id.clone(), reason: words(error) }
         }
     }
 }
 
 /// The server's words with SQLSTATE, without what we were doing.
-fn words(error: &PostgresError) -> String {
+pub fn words(error: &PostgresError) -> String {
     match error {
         PostgresError::Query { message, sqlstate: Some(sqlstate), .. }
         | PostgresError::MissingPrivilege { message, sqlstate, .. } => {

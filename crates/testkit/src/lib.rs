@@ -11,7 +11,9 @@ mod shared;
 
 pub use account::give_to_server;
 pub use error::TestkitError;
-pub use locate::{Installation, POSTGRES_BIN_VARIABLE, find_pgbouncer, find_postgres};
+pub use locate::{
+    Installation, POSTGRES_BIN_VARIABLE, find_pgbouncer, find_postgres, find_postgres_major,
+};
 pub use pgbouncer::{PgBouncer, PgBouncerOptions};
 pub use postgres::{Postgres, PostgresOptions};
 pub use shared::{fresh_database, shared};

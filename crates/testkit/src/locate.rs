@@ -53,6 +53,26 @@ pub fn find_postgres(bin: Option<&Path>) -> Result<Installation, TestkitError> {
     })
 }
 
+/// Finds a PostgreSQL server of one major version: in `bin` or what [`POSTGRES_BIN_VARIABLE`] names where that is
+/// it, else in the places of [`find_postgres`]. None: there is none on this machine.
+pub fn find_postgres_major(bin: Option<&Path>, major: u32) -> Option<Installation> {
+    let mut candidates: Vec<PathBuf> = bin.map(Path::to_path_buf).into_iter().collect();
+    candidates.extend(std::env::var_os(POSTGRES_BIN_VARIABLE).map(PathBuf::from));
+    // Where the directory's name tells the version, that one's program is asked first.
+    let (named, others): (Vec<PathBuf>, Vec<PathBuf>) = usual_places()
+        .into_iter()
+        .partition(|place| place.to_string_lossy().contains(&major.to_string()));
+    candidates.extend(named);
+    candidates.extend(search_path());
+    candidates.extend(pg_config_bindir());
+    candidates.extend(others);
+    candidates
+        .into_iter()
+        .filter(|directory| PROGRAMS.iter().all(|program| directory.join(program).is_file()))
+        .find(|directory| major_version(directory) == Some(major))
+        .map(|bin_dir| Installation { bin_dir, major })
+}
+
 /// Finds the `pgbouncer` program: as given, else in `PATH` and in `/usr/sbin`, `/usr/local/sbin`, Homebrew.
 pub fn find_pgbouncer(binary: Option<&Path>) -> Result<PathBuf, TestkitError> {
     let candidates: Vec<PathBuf> = match binary {

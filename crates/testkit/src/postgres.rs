@@ -102,6 +102,10 @@ impl Postgres {
             command.arg(format!("--locale={locale}"));
             if !durable {
                 command.arg("--no-sync");
+                // From 18 on pages have checksums unless told otherwise.
+                if self.installation.major >= 18 {
+                    command.arg("--no-data-checksums");
+                }
             }
             run(&mut command)
         };

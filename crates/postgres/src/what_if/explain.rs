@@ -12,7 +12,7 @@ const DOING: &str = "planning";
 
 /// Why there is no plan.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub enum Failure {
     /// A parameter of the server could not be set.
     Parameter(PostgresError),
     /// The statement could not be planned.
@@ -20,26 +20,30 @@ pub(super) enum Failure {
 }
 
 /// A session that explains.
-pub(super) struct Explain {
+#[derive(Debug)]
+pub struct Explain {
     session: Session,
     calls: u64,
 }
 
 impl Explain {
-    pub(super) fn new(session: Session) -> Self {
+    /// Explains in this session.
+    pub fn new(session: Session) -> Self {
         Explain { session, calls: 0 }
     }
 
-    pub(super) fn session(&self) -> &Session {
+    /// The session.
+    pub fn session(&self) -> &Session {
         &self.session
     }
 
-    pub(super) fn calls(&self) -> u64 {
+    /// EXPLAINs so far.
+    pub fn calls(&self) -> u64 {
         self.calls
     }
 
     /// Plans of a statement, one for each of up to five parameter sets.
-    pub(super) async fn statement(
+    pub async fn statement(
         &mut self,
         statement: &WorkloadStatement,
         parameters: &[(String, String)],
@@ -79,7 +83,7 @@ impl Explain {
     }
 
     /// The plan of a statement of our own, without parameters.
-    pub(super) async fn own(&mut self, sql: &str) -> Result<serde_json::Value, PostgresError> {
+    pub async fn own(&mut self, sql: &str) -> Result<serde_json::Value, PostgresError> {
         self.calls += 1;
         if !self.session.pooled() {
             return self.plain(&explain(sql), &[]).await;
@@ -123,7 +127,7 @@ fn spread(sets: &[Vec<Option<String>>]) -> Vec<&[Option<String>]> {
 /// A value in text form, bound without a type: the server infers the parameter's type from the statement,
 /// plans with the value as a constant, and no value becomes part of a text.
 #[derive(Debug)]
-struct TextValue<'a>(Option<&'a str>);
+pub struct TextValue<'a>(pub Option<&'a str>);
 
 impl ToSql for TextValue<'_> {
     fn to_sql(

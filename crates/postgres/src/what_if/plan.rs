@@ -42,7 +42,7 @@ impl Json<'_> {
 
 /// Mean cost of the plans, their distinct shapes, and the indexes of all; `names` maps hypothetical indexes
 /// to those of their definitions.
-pub(super) fn summary(plans: &[Value], names: &HashMap<String, String>) -> Option<PlannedCost> {
+pub fn summary(plans: &[Value], names: &HashMap<String, String>) -> Option<PlannedCost> {
     let mut total = 0.0;
     let mut shapes: Vec<String> = Vec::new();
     let mut indexes: Vec<String> = Vec::new();

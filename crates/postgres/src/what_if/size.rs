@@ -29,7 +29,7 @@ const POSTING: f64 = 8192.0 / 10.0 - LINE_POINTER;
 const PAGES_PER_RANGE: f64 = 128.0;
 
 /// The size; None for access methods without a formula here.
-pub(super) async fn estimate(
+pub async fn estimate(
     explain: &mut Explain,
     snapshot: &Snapshot,
     index: &IndexDefinition,

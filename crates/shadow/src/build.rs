@@ -1,0 +1,252 @@
+//! Builds a shadow of a blueprint: schema, rows at the ends of indexes, sizes, statistics.
+
+use crate::ShadowError;
+use crate::blueprint::{Blueprint, Lacking, Size};
+use crate::engine::Maker;
+use crate::files::Files;
+use crate::load::{self, broken};
+use crate::pages::{raise_btree, replace_gin_metapage, widen_brin};
+use crate::read::field;
+use crate::server::Server;
+use crate::{figures, height};
+use pgassay_model::index::RelationName;
+use pgassay_postgres::Session;
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio_postgres::types::Type;
+
+const RELATIONS: &str = include_str!("sql/shadow_relations.130000.sql");
+const SET_CLASS: &str = include_str!("sql/set_class.130000.sql");
+/// Pages of an index that are kept when its file is written anew: those that hold rows at its ends.
+const KEPT_PAGES: u64 = 64;
+
+/// How a shadow is built.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct BuildOptions {
+    /// Where PostgreSQL's programs are looked for first; None: on PATH and in the usual places.
+    pub postgres_bin: Option<PathBuf>,
+}
+
+/// A running server that plans as the source did; removed when dropped.
+#[derive(Debug)]
+pub struct Shadow {
+    pub(crate) server: Server,
+    pub(crate) maker: Arc<Maker>,
+    lacking: Vec<Lacking>,
+}
+
+impl Shadow {
+    /// Builds it. What could not be reproduced is told by [`Shadow::lacking`].
+    pub async fn build(
+        blueprint: &Blueprint,
+        options: &BuildOptions,
+    ) -> Result<Shadow, ShadowError> {
+        if blueprint.database.block_size != 8192 {
+            return Err(ShadowError::BlockSize(blueprint.database.block_size));
+        }
+        let (major, bin) = (blueprint.version_num / 10_000, options.postgres_bin.clone());
+        let server = tokio::task::spawn_blocking(move || Server::start(bin.as_deref(), major))
+            .await
+            .map_err(|error| ShadowError::Unexpected {
+                doing: "starting the shadow server",
+                message: error.to_string(),
+            })??;
+        let note = server.create_database(&blueprint.database).await?;
+        let refused = server.set(&blueprint.settings).await?;
+        let session = server.session().await?;
+        load::prepare(&session).await?;
+        let mut lacking: Vec<Lacking> = note
+            .into_iter()
+            .map(|why| Lacking { relation: None, what: "the collation".into(), why })
+            .chain(refused.into_iter().map(|name| Lacking {
+                relation: None,
+                what: format!("the parameter {name}"),
+                why: "the shadow server refuses its value".into(),
+            }))
+            .collect();
+        lacking.extend(load::define(&session, &blueprint.beginnings).await?);
+        load::number_enums(&session, &blueprint.enums).await?;
+        lacking.extend(load::define(&session, &blueprint.definitions).await?);
+        lacking.extend(load::insert(&session, &blueprint.endpoints).await?);
+        lacking.extend(load::define(&session, &blueprint.views).await?);
+        let mut files = Files::new(server.data_directory());
+        lacking.extend(resize(&session, &mut files, &blueprint.sizes).await?);
+        lacking.extend(
+            figures::put(
+                &session,
+                &blueprint.statistics,
+                &blueprint.extended,
+                blueprint.version_num,
+            )
+            .await?,
+        );
+        load::spread(&session, blueprint, &mut lacking).await?;
+        let mut all = blueprint.lacking.clone();
+        all.extend(lacking);
+        let maker = Arc::new(Maker::new(files, server.session().await?));
+        Ok(Shadow { server, maker, lacking: all })
+    }
+
+    /// A session on the shadow, with the source's parameters in force.
+    pub async fn session(&self) -> Result<Session, ShadowError> {
+        self.server.session().await
+    }
+
+    /// What plans may differ for want of.
+    pub fn lacking(&self) -> &[Lacking] {
+        &self.lacking
+    }
+
+    /// Why plans over a relation can't be relied on; None: they can.
+    pub fn unable_for(&self, relation: &RelationName) -> Option<String> {
+        self.lacking
+            .iter()
+            .find(|lacking| lacking.relation.as_ref() == Some(relation))
+            .map(|lacking| format!("{}: {}", lacking.what, lacking.why))
+    }
+}
+
+/// A relation or index of the shadow.
+struct Made {
+    oid: u32,
+    path: Option<String>,
+    pages: u64,
+}
+
+/// Makes files as long as the source's, and `pg_class` say what it said there.
+async fn resize(
+    session: &Session,
+    files: &mut Files,
+    sizes: &[Size],
+) -> Result<Vec<Lacking>, ShadowError> {
+    let doing = "sizing relations";
+    let client = session.client();
+    // What is in the server's buffers only is not in the files yet.
+    client
+        .batch_execute("CHECKPOINT /* pgassay */")
+        .await
+        .map_err(|error| broken(doing, &error))?;
+    let rows = client.query_typed(RELATIONS, &[]).await.map_err(|error| broken(doing, &error))?;
+    let mut made = HashMap::new();
+    for row in &rows {
+        let name: (String, String) = (field(row, "schema")?, field(row, "name")?);
+        let pages = u64::try_from(field::<i64>(row, "pages")?).unwrap_or(0);
+        made.insert(name, Made { oid: field(row, "oid")?, path: field(row, "path")?, pages });
+    }
+    let heap_pages: HashMap<(&str, &str), u64> =
+        sizes.iter().map(|size| ((size.schema.as_str(), size.name.as_str()), size.pages)).collect();
+    let mut lacking = Vec::new();
+    let mut classes = Classes::default();
+    for size in sizes {
+        let Some(made) = made.get(&(size.schema.clone(), size.name.clone())) else {
+            // An invalid index is not defined, and none to the planner; a relation that is missing is known.
+            continue;
+        };
+        let mut node = None;
+        if let Some(path) = &made.path {
+            let heap = size
+                .of_relation
+                .as_ref()
+                .and_then(|name| heap_pages.get(&(size.schema.as_str(), name.as_str())))
+                .copied()
+                .unwrap_or(0);
+            match contents(files, path, size, heap)? {
+                Some(contents) => node = Some(files.write_new(path, &contents, size.pages)?),
+                None => files.extend(path, size.pages)?,
+            }
+            if made.pages > size.pages && size.kind != "i" {
+                lacking.push(Lacking {
+                    relation: Some(RelationName {
+                        schema: size.schema.clone(),
+                        name: size.name.clone(),
+                    }),
+                    what: "its size".into(),
+                    why: "it has fewer pages than the rows at the ends of its indexes take".into(),
+                });
+            }
+        }
+        classes.push(made.oid, size.relpages, size.reltuples, size.relallvisible, node);
+    }
+    classes.set(session).await?;
+    Ok(lacking)
+}
+
+/// The first pages of an index of full size; None: the planner does not look into it.
+fn contents(
+    files: &Files,
+    path: &str,
+    size: &Size,
+    heap_pages: u64,
+) -> Result<Option<Vec<u8>>, ShadowError> {
+    if size.kind != "i" {
+        return Ok(None);
+    }
+    let first = |most| files.first_pages(path, most);
+    Ok(match size.method.as_deref() {
+        Some("btree") => {
+            let height =
+                size.height.unwrap_or_else(|| height::of_btree(size.pages, size.reltuples));
+            if height == 0 { None } else { raise_btree(first(KEPT_PAGES)?, height, size.pages) }
+        }
+        Some("brin") => widen_brin(first(KEPT_PAGES)?, heap_pages),
+        Some("gin") => match &size.first_page {
+            Some(page) => match bytes(page) {
+                Some(page) => replace_gin_metapage(first(KEPT_PAGES)?, &page),
+                None => None,
+            },
+            None => None,
+        },
+        _ => None,
+    })
+}
+
+fn bytes(hex: &str) -> Option<Vec<u8>> {
+    (0..hex.len() / 2).map(|n| u8::from_str_radix(hex.get(2 * n..2 * n + 2)?, 16).ok()).collect()
+}
+
+/// Rows of `pg_class` to set, column by column.
+#[derive(Debug, Default)]
+pub(crate) struct Classes {
+    oids: Vec<u32>,
+    pages: Vec<i32>,
+    rows: Vec<f32>,
+    visible: Vec<i32>,
+    /// A new file's number, or 0 for the old one.
+    nodes: Vec<u32>,
+}
+
+impl Classes {
+    pub(crate) fn push(
+        &mut self,
+        oid: u32,
+        pages: i32,
+        rows: f32,
+        visible: i32,
+        node: Option<u32>,
+    ) {
+        self.oids.push(oid);
+        self.pages.push(pages);
+        self.rows.push(rows);
+        self.visible.push(visible);
+        self.nodes.push(node.unwrap_or(0));
+    }
+
+    pub(crate) async fn set(&self, session: &Session) -> Result<(), ShadowError> {
+        session
+            .client()
+            .query_typed(
+                SET_CLASS,
+                &[
+                    (&self.oids, Type::OID_ARRAY),
+                    (&self.pages, Type::INT4_ARRAY),
+                    (&self.rows, Type::FLOAT4_ARRAY),
+                    (&self.visible, Type::INT4_ARRAY),
+                    (&self.nodes, Type::OID_ARRAY),
+                ],
+            )
+            .await
+            .map_err(|error| broken("setting pg_class", &error))?;
+        Ok(())
+    }
+}
