@@ -76,6 +76,21 @@ impl BaseBackup {
     }
 }
 
+/// What to say of unlogged relations: a base backup has them empty (manual, "pg_basebackup").
+pub async fn unlogged(session: &Session) -> Option<String> {
+    let rows = rows(
+        session,
+        "SELECT pg_catalog.format('%I.%I', n.nspname, c.relname)
+         FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+         WHERE c.relpersistence = 'u' AND c.relkind = 'r' ORDER BY 1 /* pgassay */",
+    )
+    .await
+    .ok()?;
+    let names: Vec<String> = rows.iter().filter_map(|row| row.try_get(0).ok()).collect();
+    (!names.is_empty())
+        .then(|| format!("these unlogged relations are empty in the copies: {}", names.join(", ")))
+}
+
 /// Tablespaces beside the two that every server has.
 async fn tablespaces(session: &Session) -> Result<Vec<String>, String> {
     let rows = rows(

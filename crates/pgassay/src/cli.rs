@@ -399,7 +399,7 @@ pub struct Optimize {
     /// A gain to reach: the interval's near end of the change in mean latency
     #[arg(long, value_name = "SHARE", default_value = "0%")]
     pub gain: String,
-    /// Try the changes on a copy of the server first (pg_basebackup, on this machine)
+    /// Try the changes on a copy of the server first (pg_basebackup, else pg_dump; on this machine)
     #[arg(long)]
     pub rehearse: bool,
     /// Keep what could not be told from noise, too

@@ -59,6 +59,14 @@ pub fn version(program: &Path) -> Option<u32> {
     number.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
+/// Whether a program has a flag, by what its `--help` lists.
+pub fn takes(program: &Path, flag: &str) -> bool {
+    let Ok(output) = Command::new(program).arg("--help").output() else { return false };
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .any(|line| line.split_whitespace().next() == Some(flag))
+}
+
 /// A program that connects as `server` says, by libpq's environment: nothing of it can be read in a process list,
 /// and a database's name is never taken for a connection string.
 pub fn pointed_at(program: &Path, server: &ConnectionSettings, database: &str) -> Command {

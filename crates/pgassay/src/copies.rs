@@ -1,7 +1,7 @@
 //! Copies of a server to try changes and writes on: made by a base backup or else by a dump, started on this machine
 //! with the server's own parameters, and removed afterwards.
 
-use crate::base_backup::BaseBackup;
+use crate::base_backup::{self, BaseBackup};
 use crate::client_program;
 use crate::copy_parameters::{self, CopyParameters};
 use crate::copy_place::CopyPlace;
@@ -161,7 +161,7 @@ impl Files {
             notes: Vec::new(),
         };
         match files.by_base_backup(target, session, snapshot, copies).await? {
-            Ok(()) => {}
+            Ok(()) => files.notes.extend(base_backup::unlogged(session).await),
             Err(why) => {
                 target.progress.say(format!("no base backup ({why}): copying by a dump instead"));
                 let dumped = files.by_dump(target, session, snapshot, copies, &why).await?;

@@ -57,6 +57,11 @@ pub fn of_source(snapshot: &Snapshot, memory: Option<Bytes>, copies: u64) -> Cop
         .filter(|parameter| is_set(parameter) && may_be_copied(&parameter.name))
         .map(|parameter| (parameter.name.clone(), quoted(&parameter.current)))
         .collect();
+    if snapshot.parameter("shared_preload_libraries").is_none() {
+        notes.push(
+            "the copies run without the server's shared_preload_libraries, which this role can't see (GRANT pg_read_all_settings TO this role shows them)".to_owned(),
+        );
+    }
     let buffers = snapshot.parameter("shared_buffers").and_then(Parameter::bytes);
     if let (Some(Bytes(buffers)), Some(Bytes(memory))) = (buffers, memory) {
         let most = (memory as f64 * MOST_MEMORY) as u64 / copies.max(1);
@@ -146,4 +151,88 @@ pub fn machine_memory() -> Option<Bytes> {
     let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     let kilobytes: u64 = line.split_whitespace().next()?.parse().ok()?;
     Some(Bytes(kilobytes << 10))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pgassay_model::snapshot::{Counters, Server};
+    use std::collections::BTreeMap;
+
+    fn parameter(name: &str, setting: &str, unit: Option<&str>, current: &str) -> Parameter {
+        Parameter {
+            name: name.into(),
+            setting: setting.into(),
+            unit: unit.map(str::to_owned),
+            current: current.into(),
+            context: "sighup".into(),
+            source: "configuration file".into(),
+            ..Parameter::default()
+        }
+    }
+
+    fn snapshot(parameters: Vec<Parameter>) -> Snapshot {
+        Snapshot {
+            taken_at: jiff::Timestamp::UNIX_EPOCH,
+            server: Server::default(),
+            parameters: parameters
+                .into_iter()
+                .map(|parameter| (parameter.name.clone(), parameter))
+                .collect::<BTreeMap<_, _>>(),
+            relations: Vec::new(),
+            statements: None,
+            counters: Counters::default(),
+            host: None,
+            pooler: None,
+            unseen: Vec::new(),
+        }
+    }
+
+    fn value<'a>(parameters: &'a CopyParameters, name: &str) -> Option<&'a str> {
+        parameters.lines.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    #[test]
+    fn a_copy_has_what_is_set_and_nothing_that_reaches_out_of_it() {
+        let mut by_default = parameter("work_mem", "4096", Some("kB"), "4MB");
+        by_default.source = "default".into();
+        let source = snapshot(vec![
+            parameter("random_page_cost", "1.1", None, "1.1"),
+            parameter("archive_command", "cp %p /archive", None, "cp %p /archive"),
+            parameter("primary_conninfo", "host=x", None, "host=x"),
+            parameter("shared_preload_libraries", "", None, ""),
+            parameter("app.note", "it's", None, "it's"),
+            by_default,
+        ]);
+        let copy = of_source(&source, None, 2);
+        assert_eq!(value(&copy, "random_page_cost"), Some("'1.1'"));
+        assert_eq!(value(&copy, "app.note"), Some("'it''s'"));
+        assert_eq!(value(&copy, "unix_socket_permissions"), Some("'0700'"));
+        for absent in ["archive_command", "primary_conninfo", "work_mem"] {
+            assert_eq!(value(&copy, absent), None, "{absent}");
+        }
+        assert!(copy.notes.is_empty(), "{:?}", copy.notes);
+    }
+
+    #[test]
+    fn shared_buffers_that_this_machine_has_no_memory_for_are_less_and_that_is_said() {
+        let buffers = parameter("shared_buffers", "4194304", Some("8kB"), "32GB");
+        let source = snapshot(vec![buffers, parameter("huge_pages", "on", None, "on")]);
+        let copy = of_source(&source, Some(Bytes(10 << 30)), 2);
+        assert_eq!(value(&copy, "shared_buffers"), Some("'2048MB'"));
+        assert_eq!(value(&copy, "huge_pages"), Some("'try'"));
+        assert!(copy.notes.iter().any(|note| note.contains("32 GB")), "{:?}", copy.notes);
+        let roomy = of_source(&source, Some(Bytes(400 << 30)), 2);
+        assert_eq!(value(&roomy, "shared_buffers"), Some("'32GB'"));
+    }
+
+    #[test]
+    fn libraries_that_this_machine_lacks_are_left_out_and_named() {
+        let preloaded =
+            parameter("shared_preload_libraries", "", None, "pg_stat_statements, \"aurora\"");
+        let mut copy = of_source(&snapshot(vec![preloaded]), None, 1);
+        copy.keep_libraries(|library| library == "pg_stat_statements");
+        assert_eq!(value(&copy, "shared_preload_libraries"), Some("'pg_stat_statements'"));
+        assert!(copy.notes.iter().any(|note| note.contains("aurora")), "{:?}", copy.notes);
+    }
 }

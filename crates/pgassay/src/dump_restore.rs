@@ -45,8 +45,8 @@ impl DumpPrograms {
     /// Finds them; beside the server's programs in `bin` first.
     pub fn find(major: u32, bin: &Path) -> Option<DumpPrograms> {
         let bin = client_program::find(&["pg_dump", "pg_restore"], major, bin)?;
-        // Older servers have statistics that can't be restored into them.
-        let statistics = major >= 18;
+        // Into older servers statistics can't be restored.
+        let statistics = major >= 18 && client_program::takes(&bin.join("pg_dump"), "--statistics");
         Some(DumpPrograms { bin, statistics })
     }
 }

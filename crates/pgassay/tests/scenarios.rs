@@ -105,7 +105,9 @@ fn missing_indexes_are_found_built_and_proven() {
 
 #[test]
 fn where_connecting_is_the_time_the_userlist_is_changed_and_no_index() {
-    let demo = demo("reconnect", "0.1");
+    // No copy has a pooler, so none is made, and that is said.
+    let demo = demo_with("reconnect", "0.1", &["--rehearse"]);
+    assert!(demo.run["notes"].to_string().contains("not rehearsed"), "{}", demo.run["notes"]);
     assert!(
         demo.ledger_share("before", &["connect", "tls", "auth"]) > 0.5,
         "{}",
