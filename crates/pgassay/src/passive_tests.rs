@@ -258,9 +258,9 @@ async fn a_missing_index_is_an_improvement_and_is_kept_and_can_be_verified_again
 async fn a_parameter_that_does_harm_is_found_by_switching_and_taken_back() {
     let _turn = TURN.lock().await;
     let scene = Scene::open();
-    // Look-ups take a few percent of the time: reading the whole relation for each slows them thirtyfold and all of
+    // Look-ups take a percent or two of the time: reading the whole relation for each slows them thirtyfold and all of
     // it by less than the rule that takes a change back at once.
-    let mix = Mix::of(&[(SHORT, 1), (BY_ID, 10)]);
+    let mix = Mix::of(&[(SHORT, 1), (BY_ID, 3)]);
     let application = Application::start(&scene, &mix);
     let change = planned("c1", "planner", parameter("random_page_cost", "4", "1000"), &[BY_ID]);
     let plan = scene.plan(vec![change]);
