@@ -71,11 +71,14 @@ pub fn drive(
     });
     let options = replayed.as_ref().unwrap_or(options);
     let scripted = !workload.scripts.is_empty() && replayed.is_none();
-    let requests = if scripted {
+    let mut requests = if scripted {
         Requests::of_scripts(workload, options.protocol, options.writes)?
     } else {
         Requests::new(workload, options.protocol, options.writes)?
     };
+    if replayed.is_some() {
+        requests.keep_captured(workload);
+    }
     let replay = match options.mode.speed() {
         Some(speed) => Some(Replay::new(workload, &requests, speed, options.duration)?),
         None => None,

@@ -89,6 +89,15 @@ impl Requests {
         Ok(Requests { statements, names, scripts, cumulative, protocol, writes, columns })
     }
 
+    /// For a replay: values that were captured are sent as they were, since what follows asks for them.
+    pub(crate) fn keep_captured(&mut self, workload: &Workload) {
+        for (own, statement) in self.statements.iter_mut().zip(&workload.statements) {
+            if statement.parameter_source.starts_with("log") {
+                own.fresh = None;
+            }
+        }
+    }
+
     /// Asks the server where the columns end whose values are made.
     pub(crate) fn rise(&self, dialer: &Dialer) {
         self.columns.rise(dialer);

@@ -6,12 +6,15 @@ use pgassay_model::index::RelationName;
 use rand::rngs::StdRng;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Greatest values by column.
+pub(crate) type Greatest = BTreeMap<(RelationName, String), i128>;
+
 /// Sampled rows of each group, with the greatest values of columns that need new ones.
 pub(crate) struct Material {
     /// Rows of each group of the plan, none where the relation is empty.
     pub rows: Vec<Vec<SampledRow>>,
-    /// Greatest values by column.
-    pub greatest: BTreeMap<(RelationName, String), i128>,
+    /// Of the columns whose new values are numbers.
+    pub greatest: Greatest,
 }
 
 impl Material {

@@ -1,6 +1,7 @@
 //! Fills the parameters of a workload's statements, and lists those that can't be used.
 
-use crate::assemble::{Material, sets};
+use crate::assemble::{Greatest, Material, sets};
+use crate::fresh::Fresh;
 use crate::plan::{Draw, Group, Plan, plan};
 use crate::probe::parameter_types;
 use crate::sample::{self, SampledRow, Unreadable};
@@ -11,7 +12,7 @@ use pgassay_postgres::Session;
 use pgassay_sql::{StatementKind, StatementShape};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// Checks every statement on the server and gives values to those that need some and have none.
 ///
@@ -21,7 +22,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// same seed gives the same values as long as the data does not change. Works through a pooler.
 ///
 /// Writes: values for columns under a unique index are new (unless the statement has ON CONFLICT), so a
-/// set serves one request; such parameters are named in `fresh`, and the load makes their values anew.
+/// set serves one request; such parameters are named in `fresh`, and the load makes their values anew. Values of
+/// a log that were written stay as they were, for a replay, and are named in `fresh` for any other load.
 pub async fn fill_parameters(
     workload: &mut Workload,
     session: &Session,
@@ -97,6 +99,13 @@ async fn fill(
         if statement.parameter_source.is_empty() {
             statement.parameter_source = "given".into();
         }
+        // What was written when it was logged is there now, most often.
+        if statement.parameter_source.starts_with("log")
+            && let Ok(plan) = plan(&shape, &statement.sql, &types, snapshot)
+            && let Ok(greatest) = greatest(&plan, session).await?
+        {
+            statement.fresh = fresh_parameters(&plan, &greatest);
+        }
         return Ok(Ok(()));
     }
     let plan = match plan(&shape, &statement.sql, &types, snapshot) {
@@ -108,24 +117,16 @@ async fn fill(
         Ok(rows) => rows,
         Err(reason) => return Ok(Err(reason)),
     };
-    let mut material = Material { rows, greatest: BTreeMap::new() };
-    for draw in &plan.draws {
-        let Draw::Fresh { fresh: crate::fresh::Fresh::Integer { .. }, relation, column, .. } = draw
-        else {
-            continue;
-        };
-        match sample::greatest(session, relation, column).await? {
-            Ok(greatest) => {
-                material.greatest.insert((relation.clone(), column.clone()), greatest);
-            }
-            Err(reason) => return Ok(Err(reason)),
-        }
-    }
+    let greatest = match greatest(&plan, session).await? {
+        Ok(greatest) => greatest,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    let material = Material { rows, greatest };
     let Some(parameters) = sets(&plan, &material, &mut random) else {
         return Ok(Err(missing(&plan.groups, &material, &shape)));
     };
     statement.parameters = parameters;
-    statement.fresh = fresh_parameters(&plan, &material);
+    statement.fresh = fresh_parameters(&plan, &material.greatest);
     statement.parameter_source = std::iter::once(drawn)
         .filter(|drawn| !drawn.is_empty())
         .chain(plan.assumptions.iter().cloned())
@@ -134,11 +135,29 @@ async fn fill(
     Ok(Ok(()))
 }
 
-fn fresh_parameters(plan: &Plan, material: &Material) -> Vec<FreshParameter> {
+/// The greatest values of the columns whose new ones are numbers.
+async fn greatest(
+    plan: &Plan,
+    session: &Session,
+) -> Result<Result<Greatest, String>, WorkloadError> {
+    let mut found = Greatest::new();
+    for draw in &plan.draws {
+        let Draw::Fresh { fresh: Fresh::Integer { .. }, relation, column, .. } = draw else {
+            continue;
+        };
+        match sample::greatest(session, relation, column).await? {
+            Ok(greatest) => found.insert((relation.clone(), column.clone()), greatest),
+            Err(reason) => return Ok(Err(reason)),
+        };
+    }
+    Ok(Ok(found))
+}
+
+fn fresh_parameters(plan: &Plan, greatest: &Greatest) -> Vec<FreshParameter> {
     let of = |(index, draw): (usize, &Draw)| match draw {
         Draw::Fresh { fresh, relation, column, .. } => {
             let key = (relation.clone(), column.clone());
-            let greatest = material.greatest.get(&key).copied().unwrap_or(0);
+            let greatest = greatest.get(&key).copied().unwrap_or(0);
             Some(FreshParameter { number: index + 1, kind: fresh.kind(relation, column, greatest) })
         }
         _ => None,

@@ -100,3 +100,25 @@ async fn a_unique_pair_of_foreign_keys_is_skipped() {
     let reason = target.reason("INSERT INTO follows (a, b) VALUES ($1, $2)").await;
     assert!(reason.contains("no new value can be made"), "{reason}");
 }
+
+#[tokio::test]
+async fn values_of_a_log_that_were_written_stay_and_are_named_as_used_up() {
+    let target = Target::with(SHOP).await;
+    let fill = async |sql: &str, set: &[&str]| {
+        let mut workload = crate::workload(sql);
+        let set = set.iter().map(|text| Some((*text).to_owned())).collect();
+        workload.statements[0].parameters = vec![set];
+        workload.statements[0].parameter_source = "log".into();
+        pgassay_workload::fill_parameters(&mut workload, &target.session, &target.snapshot, 7)
+            .await
+            .unwrap();
+        workload.statements.remove(0)
+    };
+    let insert =
+        fill("INSERT INTO users (id, email) VALUES ($1, $2)", &["7", "u7@example.com"]).await;
+    assert_eq!(insert.parameters[0][0].as_deref(), Some("7"));
+    let numbers: Vec<usize> = insert.fresh.iter().map(|parameter| parameter.number).collect();
+    assert_eq!((numbers, insert.parameter_source.as_str()), (vec![1, 2], "log"));
+    let select = fill("SELECT 1 FROM users WHERE id = $1", &["7"]).await;
+    assert!(select.fresh.is_empty());
+}
