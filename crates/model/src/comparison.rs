@@ -31,7 +31,8 @@ impl std::fmt::Display for Verdict {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
     /// `latency_mean_ms`, `latency_p50_ms`, `latency_p95_ms`, `latency_p99_ms`, `throughput`, `server_cpu_ms_per_request`,
-    /// or `statement:ID` for a statement's mean latency.
+    /// or `statement:ID` for a statement's mean latency. Of runs that only watched the application:
+    /// `statement_time_index`, `rollback_share`, and `statement:ID` for a statement's mean server time.
     pub metric: String,
     /// Typical value before (median of blocks); None where it could not be measured.
     pub before: Option<f64>,

@@ -115,6 +115,15 @@ impl<'a> Changing<'a> {
         self.access.silent.store(silent, Ordering::Relaxed);
     }
 
+    /// Keeps the connection from looking dead to what lies in between, while long windows are watched. A
+    /// connection that broke all the same is made anew when a change is taken back.
+    pub async fn heartbeat(&self) {
+        let beat = self.access.session.client().simple_query("SELECT 1 /* pgassay */").await;
+        if let Err(error) = beat {
+            tracing::debug!(%error, "the connection that changes the server does not answer");
+        }
+    }
+
     /// Identity of the run.
     pub fn run(&self) -> &str {
         &self.run

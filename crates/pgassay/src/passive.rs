@@ -17,13 +17,17 @@ use pgassay_model::comparison::{Comparison, Verdict};
 use pgassay_model::observation::Observation;
 use pgassay_model::plan::{Plan, PlannedChange};
 use pgassay_model::run::{ChangeOutcome, ChangeState, Run, RunState};
-use pgassay_model::units::{Ms, percent};
+use pgassay_model::units::Ms;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Why a change that waits for a restart is not tried.
 const NEEDS_RESTART: &str = "comes into force only by a restart, which pgassay never does; apply it yourself in a maintenance window and measure again";
 /// Why a change of the pooler is not tried.
 const POOLER: &str = "what it changes (waiting for a connection, logging in) is not in pg_stat_statements, so it can't be judged by it; `pgassay optimize` measures it";
+
+/// Firewalls and address translation forget connections that idle for some minutes.
+const HEARTBEAT: Duration = Duration::from_secs(60);
 
 /// Applies a plan group by group while the application runs, and returns the run, finished and stored.
 pub async fn apply(target: &Target, plan: &Plan, watch: &Watch) -> Result<Run, Failure> {
@@ -34,7 +38,7 @@ pub async fn apply(target: &Target, plan: &Plan, watch: &Watch) -> Result<Run, F
     Changing::check(target, &access, &to_try).await?;
     let mut progress = Progressed {
         outcomes: skipped.iter().map(|(change, why)| outcome::skipped(change, why)).collect(),
-        notes: passive_outcome::notes(&observer),
+        notes: passive_outcome::notes(&observer, plan),
         ..Progressed::default()
     };
     if to_try.changes.is_empty() {
@@ -57,7 +61,9 @@ pub async fn apply(target: &Target, plan: &Plan, watch: &Watch) -> Result<Run, F
         }
     };
     let detectable = match baseline.detectable.filter(|effect| effect.is_finite()) {
-        Some(effect) => format!("changes from about {} on can be seen", percent(effect)),
+        Some(effect) => {
+            format!("changes of less than about {:.0} % can't be seen", effect * 100.0)
+        }
         None => "too few buckets to say which changes can be seen".to_owned(),
     };
     let line = format!(
@@ -174,7 +180,7 @@ async fn carry_out(
             Some(before) => before,
             None => {
                 let which = format!("before the group \"{group}\"");
-                observer.window(&which, None).await?.observation
+                kept_alive(changing, observer.window(&which, None)).await?.observation
             }
         };
         let applied = apply_group(observer, changing, plan, &group, progress).await?;
@@ -229,7 +235,8 @@ async fn judge(
         let judgement = compare_switched(&before, &switched.without, &switched.with);
         (judgement, switched.with, switched.aborted, switched.on)
     } else {
-        let watched = observer.window(&format!("with the group \"{group}\""), Some(rules)).await?;
+        let which = format!("with the group \"{group}\"");
+        let watched = kept_alive(changing, observer.window(&which, Some(rules))).await?;
         let judgement = compare_observations(&before, &watched.observation);
         (judgement, watched.observation, watched.aborted, true)
     };
@@ -280,6 +287,20 @@ async fn judge(
     // What comes next has to be compared with what is in force from here on.
     progress.in_force = (keep_group && as_watched).then_some(after);
     Ok(())
+}
+
+/// Watches, while the session that changes the server is kept from idling for hours.
+async fn kept_alive<T>(changing: &Changing<'_>, watching: impl Future<Output = T>) -> T {
+    let beats = async {
+        loop {
+            tokio::time::sleep(HEARTBEAT).await;
+            changing.heartbeat().await;
+        }
+    };
+    tokio::select! {
+        watched = watching => watched,
+        never = beats => never,
+    }
 }
 
 async fn switch(

@@ -22,7 +22,7 @@ use pgassay_model::units::percent;
 const TEXT: usize = 160;
 
 /// What holds for every passive run.
-pub fn notes(observer: &Observer<'_>) -> Vec<String> {
+pub fn notes(observer: &Observer<'_>, plan: &Plan) -> Vec<String> {
     let watch = observer.watch;
     let mut notes = vec![
         format!(
@@ -39,6 +39,10 @@ pub fn notes(observer: &Observer<'_>) -> Vec<String> {
             "windows of {:.0} s are shorter than the 30 minutes advised for production",
             watch.window.as_secs_f64()
         ));
+    }
+    let parameters = |change: &PlannedChange| matches!(change.change, Change::SetParameter { .. });
+    if plan.changes.iter().any(parameters) {
+        notes.push("a parameter acts on the whole server, and statements of this database were watched; sessions that keep a prepared statement with a generic plan keep that plan until they prepare it anew".to_owned());
     }
     if !observer.sees_memory() {
         notes.push(

@@ -384,3 +384,29 @@ async fn what_was_observed_before_survives_a_run_that_is_cut_off() {
     past_runs::rollback(&scene.target, &run.run, None).await.unwrap();
     assert_eq!(scene.indexes(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_interrupt_while_a_change_is_watched_undoes_it() {
+    let _turn = TURN.lock().await;
+    let scene = Scene::open();
+    let application = Application::start(&scene, &Mix::of(&[(SHORT, 1), (BY_CUSTOMER, 4)]));
+    let change = planned("c1", "indexes", index("orders_customer", "customer"), &[BY_CUSTOMER]);
+    let plan = scene.plan(vec![change]);
+    let watching = watch(5);
+    let applying = passive::apply(&scene.target, &plan, &watching);
+    tokio::pin!(applying);
+    let failure = loop {
+        tokio::select! {
+            ended = &mut applying => break ended.unwrap_err(),
+            () = tokio::time::sleep(Duration::from_millis(100)) => {}
+        }
+        if scene.indexes() == 2 {
+            scene.target.interrupt.request();
+        }
+    };
+    drop(application);
+    assert_eq!(failure.exit, Exit::Interrupted, "{failure:?}");
+    assert_eq!(scene.indexes(), 1);
+    let journal = pgassay_change::Journal::open(&scene.target.state).unwrap();
+    assert_eq!(journal.runs().unwrap()[0].state, RunState::Interrupted);
+}
