@@ -148,8 +148,6 @@ pub struct Progressed {
     pub in_force: Option<Observation>,
     /// The comparison of each group that was kept.
     pub kept: Vec<Vec<Comparison>>,
-    /// The last comparison, kept or not.
-    pub last: Vec<Comparison>,
     /// Why a change had to go at once.
     pub aborted: Option<String>,
 }
@@ -277,7 +275,6 @@ async fn judge(
         of.reason = format!("{} ({design})", of.reason);
         progress.outcomes.push(of);
     }
-    progress.last.clone_from(comparison);
     let any_kept = applied.iter().any(|(change, _)| {
         progress.outcomes.iter().any(|one| one.id == change.id && one.state == ChangeState::Kept)
     });

@@ -5,11 +5,13 @@ use crate::passive_watch::Watch;
 use crate::target::{Target, postgres_failure};
 use jiff::Timestamp;
 use pgassay_judge::AbortRules;
+use pgassay_model::index::RelationName;
 use pgassay_model::observation::{
     self, Bucket, Observation, ObservedStatement, StatementActivity, statement_key,
 };
 use pgassay_model::snapshot::Snapshot;
 use pgassay_postgres::{Activity, ActivityReader, PostgresError, Session, memory_used};
+use pgassay_sql::{Catalog, StatementKind};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 use std::cmp::Ordering;
@@ -102,7 +104,9 @@ impl<'a> Observer<'a> {
         let first_evictions = last.1.evictions;
         let mut aborted = None;
         for number in 1..=count {
-            let end = notebook.began + self.watch.bucket * number as u32;
+            // After a reading that came late, for a lost connection, the bucket is not to be empty.
+            let planned = notebook.began + self.watch.bucket * number as u32;
+            let end = planned.max(last.0 + self.watch.bucket / 2);
             let (bucket, next) = self.bucket(&last, end, notebook.began).await?;
             last = next;
             self.tell(which, number, count, bucket.as_ref());
@@ -375,18 +379,26 @@ fn named(user: u32, queryid: i64, text: &str) -> Option<ObservedStatement> {
     if text.contains("/* pgassay */") {
         return None;
     }
-    let first_word = text.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
     // Constants of other statements stay in their texts, and may be secrets.
-    let normalised = matches!(
-        first_word.trim_start_matches('('),
-        "SELECT" | "INSERT" | "UPDATE" | "DELETE" | "MERGE" | "VALUES" | "WITH" | "TABLE"
-    );
+    let normalised = pgassay_sql::shape(text, &NoCatalog)
+        .is_ok_and(|shape| shape.kind != StatementKind::Utility);
     let (id, sql) = match pgassay_sql::fingerprint(text) {
         Ok(fingerprint) if normalised => (format!("q{fingerprint}"), text.to_owned()),
-        _ if normalised => (format!("queryid:{queryid}"), text.to_owned()),
-        _ => (format!("queryid:{queryid}"), first_word),
+        _ => {
+            let letters = text.trim_start().chars().take_while(char::is_ascii_alphabetic);
+            (format!("queryid:{queryid}"), letters.collect::<String>().to_ascii_uppercase())
+        }
     };
     Some(ObservedStatement { user, queryid, id, sql })
+}
+
+/// The kind of a statement is asked for, not its relations.
+struct NoCatalog;
+
+impl Catalog for NoCatalog {
+    fn columns(&self, _: Option<&str>, _: &str) -> Option<(RelationName, Vec<String>)> {
+        None
+    }
 }
 
 /// A failure of reading the statistics; 55000 says that the library was not loaded at the server's start.
@@ -453,6 +465,13 @@ mod tests {
             text("SELECT a FROM t WHERE b = $1").as_deref(),
             Some("SELECT a FROM t WHERE b = $1")
         );
+        assert_eq!(text("DO$$hunter2$$").as_deref(), Some("DO"));
         assert_eq!(text("SELECT 1 /* pgassay */"), None);
+        let traced = "/* trace 7 */ SELECT a FROM t WHERE b = $1";
+        assert_eq!(text(traced).as_deref(), Some(traced));
+        assert_eq!(
+            named(10, 7, traced).map(|one| one.id),
+            named(11, 8, "SELECT a FROM t WHERE b = $1").map(|one| one.id)
+        );
     }
 }

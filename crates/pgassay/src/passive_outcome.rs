@@ -110,11 +110,11 @@ pub fn taken_back(
     }
 }
 
-/// Before against after over the whole run: of one group its own, of several from first to last where the last
-/// state was watched, else the last group's.
+/// Before against after over the whole run: nothing where nothing was kept, of one group its own, of several from
+/// first to last where the last state was watched, else the last group's.
 pub fn whole(progress: &Progressed) -> Vec<Comparison> {
     match (progress.kept.as_slice(), &progress.first, &progress.in_force) {
-        ([], ..) => progress.last.clone(),
+        ([], ..) => Vec::new(),
         ([one], ..) => one.clone(),
         (_, Some(first), Some(last)) => compare_observations(first, last).comparison,
         ([.., last], ..) => last.clone(),

@@ -270,7 +270,9 @@ async fn a_parameter_that_does_harm_is_found_by_switching_and_taken_back() {
     assert_eq!(run.changes[0].verdict, Some(Verdict::Regressed), "{run:#?}");
     assert_eq!(run.changes[0].state, ChangeState::RolledBack);
     assert!(run.changes[0].reason.contains("switched on and off"), "{}", run.changes[0].reason);
-    assert!(run.comparison[0].method.contains("paired"), "{:#?}", run.comparison);
+    let primary = &run.changes[0].comparison[0];
+    assert!(primary.method.contains("paired") && primary.n == 12, "{primary:#?}");
+    assert!(run.comparison.is_empty(), "nothing is in force: after is as before");
     assert_eq!(run.state, RunState::RolledBack);
     let slower = run.changes[0].comparison.last().unwrap();
     assert!(

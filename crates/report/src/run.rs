@@ -268,7 +268,12 @@ fn methods(run: &Run) -> Vec<Cell> {
         .map(|(method, names)| format!("{}: {method}", names.join(", ")).into())
         .collect();
     if !lines.is_empty() {
-        lines.push("before and after of a comparison are medians over blocks; percentiles and the ledger are over all requests".into());
+        let rest = match run.before {
+            Some(_) => "; percentiles and the ledger are over all requests",
+            None => "",
+        };
+        lines
+            .push(format!("before and after of a comparison are medians over blocks{rest}").into());
     }
     lines
 }
