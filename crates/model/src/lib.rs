@@ -7,6 +7,7 @@ pub mod change;
 pub mod comparison;
 pub mod connection;
 pub mod index;
+pub mod index_size;
 pub mod interrupt;
 pub mod measurement;
 pub mod observation;

@@ -1,6 +1,7 @@
 //! What-if engines: EXPLAIN under other parameters, and under other indexes where HypoPG is installed.
 //! Nothing is executed, and nothing outlives the session.
 
+mod descent;
 mod explain;
 mod hypopg;
 mod plan;
@@ -155,10 +156,37 @@ impl Engine {
             .runtime
             .block_on(self.explain.statement(statement, &hypothesis.parameters))
             .map_err(|error| refusal(engine, statement, &hypothesis.parameters, &error))?;
-        plan::summary(&plans, &names).ok_or_else(|| WhatIfError::Plan {
+        let mut cost = plan::summary(&plans, &names).ok_or_else(|| WhatIfError::Plan {
             statement: statement.id.clone(),
             reason: "EXPLAIN's answer could not be read".into(),
-        })
+        })?;
+        if !indexes.is_empty() {
+            let each = self.descents(indexes, &names);
+            let missing = plans.iter().map(|plan| descent::missing(plan, &each)).sum::<f64>();
+            cost.total_cost += missing / plans.len().max(1) as f64;
+        }
+        Ok(cost)
+    }
+
+    /// What a descent of each hypothetical B-tree costs, by the name that plans use.
+    fn descents(
+        &mut self,
+        indexes: &[&IndexDefinition],
+        names: &HashMap<String, String>,
+    ) -> HashMap<String, f64> {
+        let operator_cost = self
+            .snapshot
+            .parameter("cpu_operator_cost")
+            .and_then(|parameter| parameter.number())
+            .unwrap_or(0.0025);
+        let mut each = HashMap::new();
+        for index in indexes.iter().filter(|index| index.method == "btree") {
+            let hypothetical = names.iter().find(|(_, name)| **name == index.name);
+            if let (Some((plans_name, _)), Some(size)) = (hypothetical, self.index_size(index)) {
+                each.insert(plans_name.clone(), descent::of(size, operator_cost));
+            }
+        }
+        each
     }
 
     /// Relations on which an index can matter to a statement: those that it names; None, for any, where one

@@ -4,7 +4,7 @@ use super::search::{Search, Set};
 use super::statement::{Asked, note};
 use super::wanted::is_on;
 use super::writes::{Writes, hot_share};
-use super::{MINIMUM_WORTH, ProposedIndex, name, selectivity};
+use super::{ProposedIndex, name, selectivity};
 use pgassay_model::index::IndexDefinition;
 use pgassay_model::plan::NotProposed;
 use pgassay_model::snapshot::Snapshot;
@@ -33,36 +33,53 @@ impl Account<'_> {
     pub(super) fn write(&self, search: &mut Search<'_>) -> (Vec<ProposedIndex>, Vec<NotProposed>) {
         let mut rejected = self.given_up(search);
         rejected.extend(self.statements(search));
-        self.rename(search);
-        let chosen = search.chosen.clone();
-        let mut proposed: Vec<ProposedIndex> =
-            chosen.iter().filter_map(|candidate| self.proposed(search, *candidate)).collect();
+        let named = self.named(search);
+        let mut proposed: Vec<ProposedIndex> = named
+            .into_iter()
+            .filter_map(|(candidate, definition)| self.proposed(search, candidate, definition))
+            .collect();
         proposed.sort_by(|a, b| {
             b.benefit.total_cmp(&a.benefit).then_with(|| a.definition.name.cmp(&b.definition.name))
         });
         (proposed, rejected)
     }
 
-    /// Names of chosen indexes no longer need to be told from those of other candidates.
-    fn rename(&self, search: &mut Search<'_>) {
+    /// The chosen indexes with names that need only be told from one another's and those that exist.
+    fn named(&self, search: &Search<'_>) -> Vec<(usize, IndexDefinition)> {
         let mut taken = BTreeMap::new();
-        for candidate in search.chosen.clone() {
-            let Some(known) = search.candidates.get_mut(candidate) else { continue };
-            let schema = known.definition.relation.schema.clone();
+        let mut named = Vec::new();
+        for candidate in &search.chosen {
+            let Some(known) = search.candidates.get(*candidate) else { continue };
+            let schema = &known.definition.relation.schema;
             let taken =
-                taken.entry(schema.clone()).or_insert_with(|| name::taken(self.snapshot, &schema));
-            known.definition.name = name::choose(&known.definition, taken);
-            taken.insert(known.definition.name.clone());
+                taken.entry(schema.clone()).or_insert_with(|| name::taken(self.snapshot, schema));
+            let name = name::choose(&known.definition, taken);
+            taken.insert(name.clone());
+            named.push((*candidate, IndexDefinition { name, ..known.definition.clone() }));
         }
+        named
     }
 
-    fn proposed(&self, search: &mut Search<'_>, candidate: usize) -> Option<ProposedIndex> {
+    fn proposed(
+        &self,
+        search: &mut Search<'_>,
+        candidate: usize,
+        definition: IndexDefinition,
+    ) -> Option<ProposedIndex> {
         let total = search.cost_before().max(f64::MIN_POSITIVE);
         let (read, write) = search.gain(&Set::from([candidate]));
         let chosen = search.chosen.clone();
         let without: Set = chosen.iter().copied().filter(|other| *other != candidate).collect();
         let mut gains: Vec<(f64, usize, f64)> = Vec::new();
-        for (position, asked) in self.asked.iter().enumerate() {
+        let touched: Vec<usize> = search
+            .candidates
+            .get(candidate)?
+            .touches
+            .iter()
+            .map(|(statement, _)| *statement)
+            .collect();
+        for position in touched {
+            let Some(asked) = self.asked.get(position) else { continue };
             let (with, used) = search.plan(position, &chosen);
             let (other, _) = search.plan(position, &without);
             if used.contains(&candidate) && with < other * (1.0 - GAINS) {
@@ -70,8 +87,7 @@ impl Account<'_> {
             }
         }
         gains.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-        let known = search.candidates.get(candidate)?;
-        let (definition, size) = (known.definition.clone(), known.size);
+        let size = search.candidates.get(candidate)?.size;
         let source =
             if search.engine_name() == "rule" { "rule from statistics" } else { "planner" };
         let mut reasons: Vec<String> = gains
@@ -170,29 +186,35 @@ impl Account<'_> {
 
     /// Indexes that readers would gain from and that are not proposed all the same.
     fn given_up(&self, search: &mut Search<'_>) -> Vec<NotProposed> {
-        let chosen = search.chosen.clone();
-        let total = search.objective(&chosen).max(f64::MIN_POSITIVE);
-        // One for each relation and leading key is enough to say: the one with the most for readers.
-        let mut best: BTreeMap<String, (f64, f64, usize)> = BTreeMap::new();
+        let chosen = search.trial(&search.chosen.clone());
+        let total = chosen.objective().max(f64::MIN_POSITIVE);
+        let least = search.worth * total;
+        // One for each relation and leading key is enough to say: the one expected to be worth most to readers.
+        let mut best: BTreeMap<String, (f64, usize)> = BTreeMap::new();
         for candidate in search.pool.clone() {
-            if chosen.contains(&candidate) {
+            if chosen.set.contains(&candidate) {
                 continue;
             }
-            let (read, write) = search.gain(&Set::from([candidate]));
-            if read < MINIMUM_WORTH * total {
+            let weighed = search.weigh(&chosen, &[], &[candidate]);
+            if chosen.weighed.read - weighed.read < least {
                 continue;
             }
+            let net = total - weighed.objective();
             let Some(known) = search.candidates.get(candidate) else { continue };
             let key = known.definition.keys.first();
             let leading = key.and_then(|key| key.column.as_deref().or(key.expression.as_deref()));
             let group = format!("{} {}", known.definition.relation, leading.unwrap_or_default());
-            if best.get(&group).is_none_or(|known| read - write > known.0 - known.1) {
-                best.insert(group, (read, write, candidate));
+            if best.get(&group).is_none_or(|known| net > known.0) {
+                best.insert(group, (net, candidate));
             }
         }
         let mut rejected = Vec::new();
-        for (read, write, candidate) in best.into_values() {
-            let fits = search.fits(&Set::from([candidate]), None);
+        for (_, candidate) in best.into_values() {
+            let (read, write) = search.gain(&Set::from([candidate]));
+            if read < least {
+                continue;
+            }
+            let fits = search.fits(&Set::from([candidate]));
             let stopped = search.stopped();
             let Some(known) = search.candidates.get(candidate) else { continue };
             let definition = IndexDefinition {
@@ -204,7 +226,7 @@ impl Account<'_> {
             };
             let saves =
                 format!("it would save readers {} of the workload's cost", share(read / total));
-            let why = if read - write < MINIMUM_WORTH * total {
+            let why = if read - write < least {
                 format!(
                     "{saves}, but cost writers {}{}",
                     share(write / total),
@@ -272,7 +294,7 @@ impl Account<'_> {
     /// Why a statement gets no index.
     fn statements(&self, search: &mut Search<'_>) -> Vec<NotProposed> {
         let chosen = search.chosen.clone();
-        let total = search.objective(&chosen).max(f64::MIN_POSITIVE);
+        let total = search.trial(&chosen).objective().max(f64::MIN_POSITIVE);
         let mut rejected = Vec::new();
         for (position, asked) in self.asked.iter().enumerate() {
             let Some(before) = &asked.before else { continue };
@@ -285,9 +307,9 @@ impl Account<'_> {
             let why = if offered.is_empty() {
                 notes.join("; ")
             } else {
-                let (best, used) = search.plan(position, &offered);
+                let (best, used) = search.cheapest(position);
                 let saved = asked.statement.weight * (before.total_cost - best);
-                if used.is_empty() || best >= before.total_cost * (1.0 - GAINS) {
+                if !used || best >= before.total_cost * (1.0 - GAINS) {
                     let mut why = format!(
                         "none of {} possible indexes would make it cheaper than {}{}",
                         offered.len(),
@@ -298,13 +320,13 @@ impl Account<'_> {
                         why.push_str(&format!("; {}", notes.join("; ")));
                     }
                     why
-                } else if saved < MINIMUM_WORTH * total {
+                } else if saved < search.worth * total {
                     format!(
                         "an index would make it {} → {}, which is {} of the workload's cost; less than {} is not worth an index",
                         cost(before.total_cost),
                         cost(best),
                         share(saved / total),
-                        share(MINIMUM_WORTH)
+                        share(search.worth)
                     )
                 } else {
                     format!(

@@ -5,12 +5,11 @@
 
 use super::statement::Asked;
 use super::wanted::is_on;
-use super::{cover, name, selectivity};
+use super::{cover, selectivity};
 use pgassay_model::index::{IndexDefinition, IndexKey};
 use pgassay_model::relation::Relation;
 use pgassay_model::snapshot::Snapshot;
 use pgassay_sql::StatementKind;
-use std::collections::BTreeSet;
 
 /// A relation of so few pages is read in the time that finding a row by index takes.
 const TINY_PAGES: u64 = 10;
@@ -25,7 +24,7 @@ const COVERING_COLUMNS: usize = 4;
 /// What was found for a statement.
 #[derive(Debug, Default)]
 pub(super) struct Found {
-    /// Indexes, named uniquely among themselves and the existing ones.
+    /// Indexes, without names.
     pub definitions: Vec<IndexDefinition>,
     /// What stood in the way of others.
     pub obstacles: Vec<String>,
@@ -222,7 +221,7 @@ impl Mention<'_> {
         include: Vec<String>,
         predicate: Option<String>,
     ) {
-        let mut definition = IndexDefinition {
+        let definition = IndexDefinition {
             relation: self.relation.name.clone(),
             name: String::new(),
             method: "btree".into(),
@@ -244,9 +243,6 @@ impl Mention<'_> {
         if found.definitions.iter().any(same) {
             return;
         }
-        let mut taken: BTreeSet<String> = name::taken(self.snapshot, &self.relation.name.schema);
-        taken.extend(found.definitions.iter().map(|known| known.name.clone()));
-        definition.name = name::choose(&definition, &taken);
         found.definitions.push(definition);
     }
 }

@@ -9,8 +9,12 @@
 
 mod account;
 mod candidates;
+mod climb;
 mod cover;
+mod frontier;
 mod immutable;
+mod knowledge;
+mod merge;
 mod moment;
 mod name;
 mod plans;
@@ -23,19 +27,25 @@ mod statement;
 mod wanted;
 mod writes;
 
-use pgassay_model::index::IndexDefinition;
+use pgassay_model::index::{IndexDefinition, RelationName};
 use pgassay_model::interrupt::Interrupt;
 use pgassay_model::plan::NotProposed;
 use pgassay_model::snapshot::Snapshot;
 use pgassay_model::units::Bytes;
 use pgassay_model::what_if::WhatIf;
 use pgassay_model::workload::{SkippedStatement, Workload};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 /// The least share of the workload's weighted cost, as it stands when an index is considered, that the
-/// index must save beyond what writers pay for it. Below that no measurement would find it: the judge's
-/// margin on the mean is 3 % (design "verification").
+/// index must save beyond what writers pay for it, where no budget is given. Below that no measurement would find
+/// it: the judge's margin on the mean is 3 % (design "verification").
 pub const MINIMUM_WORTH: f64 = 0.01;
+/// The same where a budget says how much space may be spent: what a set saves together counts then.
+pub const MINIMUM_WORTH_IN_BUDGET: f64 = 0.001;
+/// A workload on more relations than that spreads its cost, and an index of one of them can't save as large a share
+/// of the whole: the least share becomes smaller in proportion.
+const FEW_RELATIONS: f64 = 10.0;
 
 /// Bounds of the search.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +56,7 @@ pub struct IndexOptions {
     pub max_width: usize,
     /// After that long the best set found so far is returned; None: no bound.
     pub time_limit: Option<Duration>,
-    /// Seed of random choices. The search makes none today; equal input gives equal advice.
+    /// Seed of random choices; equal input gives equal advice.
     pub seed: u64,
 }
 
@@ -61,7 +71,7 @@ impl Default for IndexOptions {
 pub struct IndexAdvice {
     /// `hypopg` (the planner with hypothetical indexes) or `rule` (formulas on statistics).
     pub engine: String,
-    /// EXPLAINs issued for it.
+    /// EXPLAINs issued for it, and for the other budgets asked about at the same time.
     pub what_if_calls: u64,
     /// Weighted cost of the statements today, in planner units: Σ weight × cost.
     pub cost_before: f64,
@@ -96,7 +106,29 @@ pub struct ProposedIndex {
     pub warning: Option<String>,
 }
 
-/// Proposes indexes for `workload`. Deterministic for a deterministic engine, apart from the time limit.
+/// What the advisor found for several budgets.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Advices {
+    /// One for each budget, in the order asked.
+    pub by_budget: Vec<IndexAdvice>,
+    /// The best sets found by size, the smallest first, beginning with none.
+    pub frontier: Vec<FrontierPoint>,
+    /// Where on the frontier more space stops paying; None where it has too few points.
+    pub knee: Option<usize>,
+}
+
+/// A set of indexes that no other one found beats in both size and cost.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FrontierPoint {
+    /// Estimated size of all its indexes.
+    pub size: Bytes,
+    /// Weighted cost of the statements with it, and what writers pay for it.
+    pub cost: f64,
+    /// `CREATE INDEX CONCURRENTLY …` of each.
+    pub indexes: Vec<String>,
+}
+
+/// Proposes indexes for `workload` within `options.budget`. Deterministic for a deterministic engine, apart from the time limit.
 pub fn advise(
     snapshot: &Snapshot,
     workload: &Workload,
@@ -104,12 +136,28 @@ pub fn advise(
     options: &IndexOptions,
     interrupt: &Interrupt,
 ) -> IndexAdvice {
+    let budgets = [options.budget];
+    let advices = advise_budgets(snapshot, workload, what_if, options, &budgets, interrupt);
+    let engine = what_if.engine();
+    advices.by_budget.into_iter().next().unwrap_or_else(|| IndexAdvice::none(engine))
+}
+
+/// Proposes indexes for each of several budgets (None: no bound) in one search, which is hardly dearer than for one;
+/// `options.budget` is not looked at. Deterministic as [`advise`] is.
+pub fn advise_budgets(
+    snapshot: &Snapshot,
+    workload: &Workload,
+    what_if: &mut dyn WhatIf,
+    options: &IndexOptions,
+    budgets: &[Option<Bytes>],
+    interrupt: &Interrupt,
+) -> Advices {
     let calls_before = what_if.calls();
     if what_if.plans_indexes() {
-        return advise_with(snapshot, workload, what_if, options, interrupt, calls_before);
+        return advise_with(snapshot, workload, what_if, options, budgets, interrupt, calls_before);
     }
     let mut rule = rule::RuleEngine::new(snapshot, what_if);
-    advise_with(snapshot, workload, &mut rule, options, interrupt, calls_before)
+    advise_with(snapshot, workload, &mut rule, options, budgets, interrupt, calls_before)
 }
 
 fn advise_with(
@@ -117,16 +165,18 @@ fn advise_with(
     workload: &Workload,
     engine: &mut dyn WhatIf,
     options: &IndexOptions,
+    budgets: &[Option<Bytes>],
     interrupt: &Interrupt,
     calls_before: u64,
-) -> IndexAdvice {
+) -> Advices {
     let stop = search::Stop {
         deadline: options.time_limit.and_then(|limit| Instant::now().checked_add(limit)),
         interrupt: interrupt.clone(),
     };
     let (asked, skipped) = statement::read(snapshot, workload, engine, &stop);
+    let worth = least_worth(&asked, budgets);
     let mut notes: Vec<Vec<String>> = Vec::new();
-    let mut search = search::Search::new(snapshot, &asked, engine, options.budget, stop);
+    let mut search = search::Search::new(snapshot, &asked, engine, worth, options.seed, stop);
     for (position, statement) in asked.iter().enumerate() {
         notes.push(match candidates::candidates(snapshot, statement, options.max_width.max(1)) {
             Ok(found) => {
@@ -136,18 +186,53 @@ fn advise_with(
             Err(reason) => vec![reason],
         });
     }
-    search.run();
-    let engine_name = search.engine_name();
-    let account =
-        account::Account { snapshot, asked: &asked, notes: &notes, budget: options.budget };
-    let (indexes, rejected) = account.write(&mut search);
-    IndexAdvice {
-        engine: engine_name.to_owned(),
-        what_if_calls: search.calls().saturating_sub(calls_before),
-        cost_before: search.cost_before(),
-        cost_after: search.cost_after(),
-        indexes,
-        rejected,
-        skipped,
+    search.run(budgets);
+    let frontier = search.frontier();
+    let curve: Vec<(f64, f64)> =
+        frontier.iter().map(|point| (point.size.0 as f64, point.cost)).collect();
+    let mut by_budget = Vec::new();
+    for budget in budgets {
+        search.choose(*budget);
+        let account = account::Account { snapshot, asked: &asked, notes: &notes, budget: *budget };
+        let (indexes, rejected) = account.write(&mut search);
+        by_budget.push(IndexAdvice {
+            engine: search.engine_name().to_owned(),
+            what_if_calls: 0,
+            cost_before: search.cost_before(),
+            cost_after: search.cost_after(),
+            indexes,
+            rejected,
+            skipped: skipped.clone(),
+        });
+    }
+    // The questions were asked for all budgets together.
+    let calls = search.calls().saturating_sub(calls_before);
+    for advice in &mut by_budget {
+        advice.what_if_calls = calls;
+    }
+    Advices { by_budget, knee: frontier::knee(&curve), frontier }
+}
+
+/// The share that an index must save.
+fn least_worth(asked: &[statement::Asked<'_>], budgets: &[Option<Bytes>]) -> f64 {
+    let relations: BTreeSet<&RelationName> =
+        asked.iter().flat_map(|asked| &asked.shape.relations).map(|used| &used.name).collect();
+    let share =
+        if budgets.iter().all(Option::is_none) { MINIMUM_WORTH } else { MINIMUM_WORTH_IN_BUDGET };
+    share * (FEW_RELATIONS / relations.len().max(1) as f64).min(1.0)
+}
+
+impl IndexAdvice {
+    /// Nothing found.
+    fn none(engine: &str) -> Self {
+        IndexAdvice {
+            engine: engine.to_owned(),
+            what_if_calls: 0,
+            cost_before: 0.0,
+            cost_after: 0.0,
+            indexes: Vec::new(),
+            rejected: Vec::new(),
+            skipped: Vec::new(),
+        }
     }
 }

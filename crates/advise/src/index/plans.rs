@@ -1,100 +1,105 @@
-//! What the engine was asked, and what it answered.
-//!
-//! A plan that used U under configuration C is the plan under every C' with U ⊆ C' ⊆ C, and an index that can't
-//! serve a statement does not change its plan: few questions have to be asked, and none twice.
+//! Questions to the engine, none asked twice.
 
+use super::knowledge::Planned;
 use super::search::{Search, Set};
-use super::statement::Asked;
 use pgassay_model::index::IndexDefinition;
 use pgassay_model::what_if::Hypothesis;
 
-/// A plan that is known.
-#[derive(Debug, Clone)]
-pub(super) struct Planned {
-    pub offered: Set,
-    pub used: Set,
-    pub cost: f64,
-}
-
 impl Search<'_> {
-    /// Cost of a statement under a set, and the candidates its plan uses.
-    pub(super) fn plan(&mut self, statement: usize, set: &Set) -> (f64, Set) {
-        let asked = self.asked;
-        let Some((asked, before)) =
-            asked.get(statement).and_then(|asked| Some((asked, asked.before.as_ref()?)))
-        else {
-            return (0.0, Set::new());
-        };
-        let Some(matters) = self.matters.get(statement) else {
-            return (before.total_cost, Set::new());
-        };
-        let mut relevant: Set = set
-            .intersection(matters)
-            .copied()
-            .filter(|candidate| !self.refused.iter().any(|(refused, _)| refused == candidate))
-            .collect();
-        if relevant.is_empty() {
-            return (before.total_cost, Set::new());
-        }
-        if let Some(known) = self.plans.get(statement).and_then(|plans| {
-            plans
-                .iter()
-                .find(|plan| plan.used.is_subset(&relevant) && relevant.is_subset(&plan.offered))
-        }) {
-            return (known.cost, known.used.clone());
-        }
-        if self.stop.requested() {
-            // No more questions: what is known of a part of these indexes holds, since others can only help.
-            let known = self.plans.get(statement).into_iter().flatten();
-            let best = known
-                .filter(|plan| plan.used.is_subset(&relevant))
-                .min_by(|a, b| a.cost.total_cmp(&b.cost));
-            return match best {
-                Some(plan) if plan.cost < before.total_cost => (plan.cost, plan.used.clone()),
-                _ => (before.total_cost, Set::new()),
-            };
-        }
+    /// Offers candidates to a statement, and returns those its plan uses; None where it can't be planned with any.
+    /// What the engine can't answer for is taken out of them.
+    pub(super) fn round(&mut self, statement: usize, open: &mut Set) -> Option<Set> {
+        self.asked.get(statement)?.before.as_ref()?;
         loop {
-            match self.ask(asked, &relevant) {
+            let ids: Vec<usize> = open.iter().copied().collect();
+            match self.ask(statement, &ids) {
                 Ok((cost, used)) => {
-                    if let Some(plans) = self.plans.get_mut(statement) {
-                        plans.push(Planned { offered: relevant, used: used.clone(), cost });
+                    let used: Set = used.into_iter().collect();
+                    if let Some(first) = self.first.get_mut(statement) {
+                        first.push((open.clone(), used.clone(), cost));
                     }
-                    return (cost, used);
+                    return (!used.is_empty()).then_some(used);
                 }
                 Err(reason) => {
                     // One bad candidate spoils the question: find it by asking for each alone.
-                    let bad: Vec<(usize, String)> = if relevant.len() == 1 {
-                        relevant.iter().map(|candidate| (*candidate, reason.clone())).collect()
+                    let bad: Vec<(usize, String)> = if ids.len() == 1 {
+                        ids.iter().map(|candidate| (*candidate, reason.clone())).collect()
                     } else {
-                        relevant
-                            .iter()
-                            .filter_map(|candidate| {
-                                Some((*candidate, self.ask(asked, &Set::from([*candidate])).err()?))
-                            })
+                        ids.iter()
+                            .filter_map(|one| Some((*one, self.ask(statement, &[*one]).err()?)))
                             .collect()
                     };
-                    relevant
-                        .retain(|candidate| !bad.iter().any(|(refused, _)| refused == candidate));
-                    let gave_up = bad.is_empty() || relevant.is_empty();
+                    open.retain(|candidate| !bad.iter().any(|(refused, _)| refused == candidate));
+                    let gave_up = bad.is_empty() || open.is_empty();
                     self.refused.extend(bad);
                     if gave_up {
-                        return (before.total_cost, Set::new());
+                        return None;
                     }
                 }
             }
         }
     }
 
-    fn ask(&mut self, asked: &Asked<'_>, set: &Set) -> Result<(f64, Set), String> {
-        let indexes: Vec<IndexDefinition> = set
+    /// Makes the cost of a statement under a set known, while questions may be asked; whether it is.
+    pub(super) fn confirm(&mut self, statement: usize, set: u128) -> bool {
+        let Some(knowledge) = self.knowledge.get_mut(statement) else { return true };
+        if knowledge.estimate(set).exact {
+            return true;
+        }
+        if self.questions == 0 || self.stop.requested() {
+            return false;
+        }
+        let ids = knowledge.candidates(set);
+        let before = self.engine.calls();
+        let answer = self.ask(statement, &ids);
+        self.questions = self.questions.saturating_sub(self.engine.calls() - before);
+        let Some(knowledge) = self.knowledge.get_mut(statement) else { return true };
+        let plan = match answer {
+            Ok((cost, used)) => Planned { offered: set, used: knowledge.set(&used), cost },
+            // What can't be planned with saves nothing.
+            Err(_) => Planned { offered: set, used: 0, cost: knowledge.estimate(0).cost },
+        };
+        knowledge.learn(plan);
+        true
+    }
+
+    /// Cost of a statement under a set, and the candidates its plan uses: asked, or when no more questions may be
+    /// asked the best that is known to be possible.
+    pub(super) fn plan(&mut self, statement: usize, set: &Set) -> (f64, Set) {
+        let Some(bits) = self.knowledge.get(statement).map(|known| known.set(set)) else {
+            return (0.0, Set::new());
+        };
+        self.confirm(statement, bits);
+        let Some(knowledge) = self.knowledge.get(statement) else { return (0.0, Set::new()) };
+        let (cost, used) = knowledge.possible(bits);
+        (cost, knowledge.candidates(used).into_iter().collect())
+    }
+
+    /// The cheapest plan known of a statement, with any of its candidates: cost, and whether it uses any.
+    pub(super) fn cheapest(&self, statement: usize) -> (f64, bool) {
+        let before = self
+            .asked
+            .get(statement)
+            .and_then(|asked| asked.before.as_ref())
+            .map_or(0.0, |plan| plan.total_cost);
+        let plans = self.first.get(statement).into_iter().flatten();
+        let best = plans.filter(|(_, used, _)| !used.is_empty()).map(|(.., cost)| *cost);
+        match best.min_by(f64::total_cmp) {
+            Some(cost) if cost < before => (cost, true),
+            _ => (before, false),
+        }
+    }
+
+    fn ask(&mut self, statement: usize, ids: &[usize]) -> Result<(f64, Vec<usize>), String> {
+        let asked = self.asked.get(statement).ok_or("no such statement")?;
+        let indexes: Vec<IndexDefinition> = ids
             .iter()
             .filter_map(|candidate| Some(self.candidates.get(*candidate)?.definition.clone()))
             .collect();
         let hypothesis = Hypothesis { indexes, ..Hypothesis::default() };
         let plan =
             self.engine.cost(asked.statement, &hypothesis).map_err(|error| error.to_string())?;
-        let used = set
+        let used = ids
             .iter()
             .copied()
             .filter(|candidate| {

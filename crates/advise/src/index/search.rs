@@ -1,24 +1,34 @@
-//! Chooses among candidates: greedy by worth per byte, then swaps, then what became needless is dropped.
+//! The candidates, what is known of them, and the search among them.
 //!
-//! A statement's candidates are offered to the engine all at once, a few rounds; only what it picks is searched
-//! further (design "indexes": 72 EXPLAINs instead of thousands).
+//! A statement's candidates are offered to the engine all at once, a few rounds, then only the narrow ones; what it
+//! picks is the pool (design "indexes": 72 EXPLAINs instead of thousands). Then sets are sought for all budgets
+//! together (`climb.rs`): the answers to one budget's questions serve the others.
 
-use super::plans::Planned;
+use super::climb::limit;
+use super::cover;
+use super::frontier::{Archive, Point};
+use super::knowledge::{Knowledge, MOST};
+use super::merge;
 use super::statement::Asked;
 use super::writes::{Kept, Writes};
-use super::{MINIMUM_WORTH, cover, name, rule, size, wanted};
+use super::{FrontierPoint, name, rule, size, wanted};
 use pgassay_model::index::{IndexDefinition, RelationName};
 use pgassay_model::interrupt::Interrupt;
 use pgassay_model::snapshot::Snapshot;
 use pgassay_model::units::Bytes;
 use pgassay_model::what_if::WhatIf;
-use std::collections::{BTreeMap, BTreeSet};
+use pgassay_sql::index_ddl;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Instant;
 
 /// Rounds in which a statement's candidates are offered; each leaves out what earlier rounds picked.
 const ROUNDS: usize = 3;
-/// Rounds of swaps.
-const SWAPS: usize = 3;
+/// Merged candidates of one relation.
+const MERGED: usize = 40;
+/// Questions beyond those of the rounds: for each statement, at least and at most in all.
+const QUESTIONS: u64 = 60;
+const LEAST_QUESTIONS: u64 = 400;
+const MOST_QUESTIONS: u64 = 20_000;
 
 /// A set of candidates, by position.
 pub(super) type Set = BTreeSet<usize>;
@@ -45,17 +55,37 @@ pub(super) struct Candidate {
     pub size: Bytes,
     /// Share of the relation's rows that it holds.
     pub share: f64,
+    /// Number of the relation.
+    pub relation: usize,
+    /// The statements it can serve, each with its bit there.
+    pub touches: Vec<(usize, u128)>,
+}
+
+/// Candidates to add together.
+#[derive(Debug, Clone)]
+pub(super) struct Move {
+    pub added: Vec<usize>,
+    /// What they are expected to save beyond writers' cost where nothing else is chosen.
+    pub alone: f64,
+    pub size: u64,
 }
 
 /// The state of a search.
 pub(super) struct Search<'a> {
-    snapshot: &'a Snapshot,
+    pub(super) snapshot: &'a Snapshot,
     pub(super) asked: &'a [Asked<'a>],
     pub(super) engine: &'a mut dyn WhatIf,
     writes: Writes<'a>,
-    budget: Option<Bytes>,
     pub(super) stop: Stop,
+    /// Share of the objective that an index must save.
+    pub worth: f64,
+    pub seed: u64,
     pub candidates: Vec<Candidate>,
+    /// Position of a definition, its name left out.
+    known: HashMap<IndexDefinition, usize>,
+    relations: HashMap<RelationName, usize>,
+    /// Names taken in each schema.
+    names: HashMap<String, BTreeSet<String>>,
     /// Candidates of each statement.
     pub offered: Vec<Set>,
     /// Candidates that some plan used.
@@ -63,29 +93,19 @@ pub(super) struct Search<'a> {
     /// Candidates that a plan used together, and that may be worth something only together: the two sides of a
     /// join, the alternatives of an OR.
     together: BTreeSet<Set>,
-    /// What each candidate of the pool is worth alone.
-    alone: BTreeMap<usize, f64>,
-    pub chosen: Set,
     /// Candidates the engine could not answer for, with its words.
-    pub refused: Vec<(usize, String)>,
-    pub(super) plans: Vec<Vec<Planned>>,
-    /// Of each statement, the candidates that could serve it.
-    pub(super) matters: Vec<Set>,
-}
-
-/// Candidates to add together, with the last known worth beyond writers' cost.
-struct Move {
-    added: Set,
-    net: f64,
-    size: u64,
-    /// Whether `net` was computed for the set chosen now.
-    fresh: bool,
-}
-
-impl Move {
-    fn score(&self) -> f64 {
-        self.net / self.size.max(1) as f64
-    }
+    pub refused: BTreeMap<usize, String>,
+    /// Answers of the rounds, by statement: what there was, what was used, the cost.
+    pub(super) first: Vec<Vec<(Set, Set, f64)>>,
+    pub(super) knowledge: Vec<Knowledge>,
+    pub(super) moves: Vec<Move>,
+    pub(super) archive: Archive,
+    /// Questions that may still be asked.
+    pub(super) questions: u64,
+    write_costs: HashMap<Vec<usize>, f64>,
+    /// The set that is written about.
+    pub chosen: Set,
+    pub budget: Option<Bytes>,
 }
 
 impl<'a> Search<'a> {
@@ -93,7 +113,8 @@ impl<'a> Search<'a> {
         snapshot: &'a Snapshot,
         asked: &'a [Asked<'a>],
         engine: &'a mut dyn WhatIf,
-        budget: Option<Bytes>,
+        worth: f64,
+        seed: u64,
         stop: Stop,
     ) -> Self {
         Search {
@@ -101,88 +122,99 @@ impl<'a> Search<'a> {
             asked,
             engine,
             writes: Writes::new(snapshot, asked),
-            budget,
             stop,
+            worth,
+            seed,
             candidates: Vec::new(),
+            known: HashMap::new(),
+            relations: HashMap::new(),
+            names: HashMap::new(),
             offered: vec![Set::new(); asked.len()],
             pool: Set::new(),
             together: BTreeSet::new(),
-            alone: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            first: vec![Vec::new(); asked.len()],
+            knowledge: Vec::new(),
+            moves: Vec::new(),
+            archive: Archive::default(),
+            questions: (QUESTIONS * asked.len() as u64).clamp(LEAST_QUESTIONS, MOST_QUESTIONS),
+            write_costs: HashMap::new(),
             chosen: Set::new(),
-            refused: Vec::new(),
-            plans: vec![Vec::new(); asked.len()],
-            matters: vec![Set::new(); asked.len()],
+            budget: None,
         }
     }
 
     /// Adds a statement's candidates.
     pub(super) fn offer(&mut self, statement: usize, definitions: Vec<IndexDefinition>) {
-        let Some(asked) = self.asked.get(statement) else { return };
-        for mut definition in definitions {
-            let same = |known: &Candidate| {
-                let name = definition.name.clone();
-                IndexDefinition { name, ..known.definition.clone() } == definition
-            };
-            let position = match self.candidates.iter().position(same) {
-                Some(position) => position,
-                None => {
-                    let mut taken = name::taken(self.snapshot, &definition.relation.schema);
-                    taken.extend(self.candidates.iter().map(|known| known.definition.name.clone()));
-                    definition.name = name::choose(&definition, &taken);
-                    let share = rule::predicate_share(
-                        self.snapshot,
-                        asked.statement,
-                        &asked.shape,
-                        &definition,
-                    );
-                    let size = self.engine.index_size(&definition).unwrap_or_else(|| {
-                        self.snapshot
-                            .relation(&definition.relation)
-                            .map_or(Bytes(0), |relation| size::bytes(relation, &definition, share))
-                    });
-                    self.candidates.push(Candidate { definition, size, share });
-                    self.candidates.len() - 1
-                }
-            };
+        for definition in definitions {
+            let position = self.position(statement, definition);
             if let Some(offered) = self.offered.get_mut(statement) {
                 offered.insert(position);
             }
         }
     }
 
-    /// Searches. When it is time to stop, no more questions are asked, and the choice is made among the plans that
-    /// are known by then.
-    pub(super) fn run(&mut self) {
-        for ((asked, offered), matters) in
-            self.asked.iter().zip(&self.offered).zip(&mut self.matters)
-        {
-            let serving = self.candidates.iter().enumerate().filter(|(position, candidate)| {
-                offered.contains(position) || wanted::can_serve(asked, &candidate.definition)
-            });
-            *matters = serving.map(|(position, _)| position).collect();
+    /// The position of a candidate, new or known.
+    fn position(&mut self, statement: usize, definition: IndexDefinition) -> usize {
+        let nameless = IndexDefinition { name: String::new(), ..definition };
+        if let Some(position) = self.known.get(&nameless) {
+            return *position;
         }
-        self.preselect();
-        self.greedy();
-        self.drop_needless();
-        for _ in 0..SWAPS {
-            if self.stop.requested() || !self.swap() {
-                break;
-            }
-            self.drop_needless();
-        }
+        let position = self.candidates.len();
+        self.known.insert(nameless.clone(), position);
+        let snapshot = self.snapshot;
+        let schema = &nameless.relation.schema;
+        let taken =
+            self.names.entry(schema.clone()).or_insert_with(|| name::taken(snapshot, schema));
+        let definition = IndexDefinition { name: name::choose(&nameless, taken), ..nameless };
+        taken.insert(definition.name.clone());
+        let share = self.asked.get(statement).map_or(1.0, |asked| {
+            rule::predicate_share(snapshot, asked.statement, &asked.shape, &definition)
+        });
+        let size = self.engine.index_size(&definition).unwrap_or_else(|| {
+            snapshot
+                .relation(&definition.relation)
+                .map_or(Bytes(0), |relation| size::bytes(relation, &definition, share))
+        });
+        let relations = self.relations.len();
+        let relation = *self.relations.entry(definition.relation.clone()).or_insert(relations);
+        self.candidates.push(Candidate { definition, size, share, relation, touches: Vec::new() });
+        position
     }
 
-    fn preselect(&mut self) {
+    /// Searches the best sets for all budgets. When it is time to stop, no more questions are asked, and the choice
+    /// is made among the plans that are known by then.
+    pub(super) fn run(&mut self, budgets: &[Option<Bytes>]) {
         for statement in 0..self.asked.len() {
-            let mut open = self.offered.get(statement).cloned().unwrap_or_default();
+            self.rounds(statement);
+        }
+        self.merge();
+        self.connect();
+        self.list_moves();
+        self.climb(budgets);
+    }
+
+    /// Offers a statement's candidates: all, then those without INCLUDE, then those with a single key.
+    fn rounds(&mut self, statement: usize) {
+        let offered = self.offered.get(statement).cloned().unwrap_or_default();
+        let narrow = |search: &Self, keys: usize| -> Set {
+            let fits = |candidate: &usize| {
+                search.candidates.get(*candidate).is_some_and(|known| {
+                    known.definition.include.is_empty() && known.definition.keys.len() <= keys
+                })
+            };
+            offered.iter().copied().filter(fits).collect()
+        };
+        let classes = [offered.clone(), narrow(self, usize::MAX), narrow(self, 1)];
+        let mut seen: BTreeSet<Set> = BTreeSet::new();
+        for class in classes {
+            let mut open = class;
             for _ in 0..ROUNDS {
-                if open.is_empty() || self.stop.requested() {
+                open.retain(|candidate| !self.refused.contains_key(candidate));
+                if open.is_empty() || !seen.insert(open.clone()) || self.stop.requested() {
                     break;
                 }
-                let (_, used) = self.plan(statement, &open);
-                if used.is_empty() {
-                    break;
-                }
+                let Some(used) = self.round(statement, &mut open) else { break };
                 open.retain(|candidate| !used.contains(candidate));
                 self.pool.extend(used.iter().copied());
                 self.together.insert(used);
@@ -190,208 +222,171 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Adds what is worth most for its size, until nothing is worth adding. Lazily: what a candidate is worth hardly
-    /// ever grows as others are chosen, so only the seemingly best one is asked for again (Minoux's accelerated
-    /// greedy algorithm, 1978).
-    fn greedy(&mut self) {
-        let mut moves = self.moves();
-        self.alone = moves
-            .iter()
-            .filter_map(|known| match known.added.iter().collect::<Vec<_>>().as_slice() {
-                [one] => Some((**one, known.net)),
-                _ => None,
-            })
-            .collect();
-        loop {
-            let least = MINIMUM_WORTH * self.objective(&self.chosen.clone());
-            // The first among equals, so that the order of the candidates decides and nothing else.
-            let best = moves
-                .iter()
-                .enumerate()
-                .filter(|(_, known)| {
-                    known.net > 0.0 && known.net >= least && self.fits(&known.added, None)
-                })
-                .rev()
-                .max_by(|a, b| a.1.score().total_cmp(&b.1.score()))
-                .map(|(position, known)| (position, known.fresh));
-            match best {
-                Some((position, true)) => {
-                    self.chosen.extend(moves.remove(position).added);
-                    for known in &mut moves {
-                        known.fresh = false;
+    /// Candidates that can serve either of two statements' needs in one index.
+    fn merge(&mut self) {
+        let mut by_relation: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for candidate in &self.pool {
+            if let Some(known) = self.candidates.get(*candidate) {
+                by_relation.entry(known.relation).or_default().push(*candidate);
+            }
+        }
+        for group in by_relation.into_values() {
+            let mut made = 0;
+            for (place, a) in group.iter().enumerate() {
+                for b in group.iter().skip(place + 1) {
+                    let both = self.candidates.get(*a).zip(self.candidates.get(*b));
+                    let merged =
+                        both.and_then(|(a, b)| merge::merged(&a.definition, &b.definition));
+                    if let Some(definition) = merged.filter(|_| made < MERGED) {
+                        // Plain indexes hold all rows, whatever the statement.
+                        let statement = usize::MAX;
+                        let position = self.position(statement, definition);
+                        made += usize::from(self.pool.insert(position));
                     }
                 }
-                Some((position, false)) => {
-                    let stale = moves.remove(position);
-                    if let Some(again) = self.weigh(&stale.added) {
-                        moves.insert(position, again);
-                    }
-                }
-                // Now and then something did grow: once updates have lost HOT, the next index costs them less.
-                None if moves.iter().any(|known| !known.fresh) => {
-                    let stale = std::mem::take(&mut moves);
-                    moves = stale.iter().filter_map(|known| self.weigh(&known.added)).collect();
-                }
-                None => return,
             }
         }
     }
 
-    /// Every candidate of the pool alone, and those that plans used together, weighed.
-    fn moves(&mut self) -> Vec<Move> {
+    /// Tells every statement which candidates of the pool can serve it, and what the rounds taught about them.
+    fn connect(&mut self) {
+        let mut by_relation: HashMap<&RelationName, Vec<usize>> = HashMap::new();
+        for candidate in &self.pool {
+            if let Some(known) = self.candidates.get(*candidate) {
+                by_relation.entry(&known.definition.relation).or_default().push(*candidate);
+            }
+        }
+        for (statement, asked) in self.asked.iter().enumerate() {
+            let own = self.offered.get(statement);
+            let named: BTreeSet<&RelationName> =
+                asked.shape.relations.iter().map(|used| &used.name).collect();
+            let mut local: Vec<usize> = named
+                .into_iter()
+                .filter_map(|name| by_relation.get(name))
+                .flatten()
+                .copied()
+                .filter(|candidate| {
+                    own.is_some_and(|own| own.contains(candidate))
+                        || self
+                            .candidates
+                            .get(*candidate)
+                            .is_some_and(|known| wanted::can_serve(asked, &known.definition))
+                })
+                .collect();
+            local.sort_by_key(|candidate| {
+                (!own.is_some_and(|own| own.contains(candidate)), *candidate)
+            });
+            local.truncate(MOST);
+            if asked.before.is_none() {
+                local.clear();
+            }
+            let pair = |a: usize, b: usize| self.candidates.get(a).zip(self.candidates.get(b));
+            let covers = |a, b| {
+                a != b
+                    && pair(a, b).is_some_and(|(a, b)| cover::covers(&a.definition, &b.definition))
+            };
+            let same = |a, b| pair(a, b).is_some_and(|(a, b)| a.relation == b.relation);
+            let before = asked.before.as_ref().map_or(0.0, |plan| plan.total_cost);
+            let mut knowledge = Knowledge::new(before, local, covers, same);
+            for (offered, used, cost) in self.first.get(statement).into_iter().flatten() {
+                knowledge.learn(super::knowledge::Planned {
+                    offered: knowledge.set(offered),
+                    used: knowledge.set(used),
+                    cost: *cost,
+                });
+            }
+            self.knowledge.push(knowledge);
+        }
+        for (statement, knowledge) in self.knowledge.iter().enumerate() {
+            for (bit, candidate) in knowledge.local.iter().enumerate() {
+                if let Some(known) = self.candidates.get_mut(*candidate) {
+                    known.touches.push((statement, 1 << bit));
+                }
+            }
+        }
+    }
+
+    /// Every candidate of the pool alone, and those that plans used together.
+    fn list_moves(&mut self) {
         let alone = self.pool.iter().map(|candidate| Set::from([*candidate]));
         let sets: BTreeSet<Set> = alone.chain(self.together.iter().cloned()).collect();
-        let mut moves = Vec::new();
-        for added in sets {
-            moves.extend(self.weigh(&added));
-        }
-        moves
-    }
-
-    /// What candidates are worth beside the chosen ones; None when there is nothing left to add.
-    fn weigh(&mut self, added: &Set) -> Option<Move> {
-        let added: Set = added
-            .iter()
-            .copied()
-            .filter(|one| !self.chosen.contains(one) && !self.is_covered(*one))
-            .collect();
-        if added.is_empty() {
-            return None;
-        }
-        let (read, write) = self.gain(&added);
-        Some(Move { net: read - write, size: self.size(&added), added, fresh: true })
-    }
-
-    /// Drops chosen indexes without which nothing is lost, the least worth first.
-    fn drop_needless(&mut self) {
-        loop {
-            let total = self.objective(&self.chosen.clone());
-            let mut least: Option<(f64, usize)> = None;
-            for candidate in self.chosen.clone() {
-                let mut without = self.chosen.clone();
-                without.remove(&candidate);
-                let loss = self.objective(&without) - total;
-                if loss < MINIMUM_WORTH * total && least.is_none_or(|(known, _)| loss < known) {
-                    least = Some((loss, candidate));
-                }
+        let empty = self.trial(&Set::new());
+        for set in sets {
+            if set.is_empty() {
+                continue;
             }
-            match least {
-                Some((_, candidate)) => self.chosen.remove(&candidate),
-                None => return,
-            };
+            let added: Vec<usize> = set.into_iter().collect();
+            let weighed = self.weigh(&empty, &[], &added);
+            let alone = empty.objective() - weighed.objective();
+            self.moves.push(Move { added, alone, size: weighed.size });
         }
+        // What is worth most alone is tried first; equals in the order of the candidates.
+        self.moves.sort_by(|a, b| b.alone.total_cmp(&a.alone).then_with(|| a.added.cmp(&b.added)));
     }
 
-    /// Replaces one chosen index by another of the same relation, where that is worth it.
-    fn swap(&mut self) -> bool {
-        let total = self.objective(&self.chosen.clone());
-        let least = MINIMUM_WORTH * total;
-        let mut best: Option<(f64, usize, usize)> = None;
-        for out in self.chosen.clone() {
-            let mut without = self.chosen.clone();
-            without.remove(&out);
-            let loss = self.objective(&without) - total;
-            for into in self.pool.clone() {
-                if self.stop.requested() {
-                    return false;
-                }
-                // Beside others it is hardly ever worth more than alone.
-                let promising = self.alone.get(&into).is_none_or(|alone| alone - loss >= least);
-                let same_relation = self.relation_of(out) == self.relation_of(into);
-                if !promising
-                    || !same_relation
-                    || self.chosen.contains(&into)
-                    || !self.fits(&Set::from([into]), Some(out))
-                {
-                    continue;
-                }
-                let mut set = without.clone();
-                set.insert(into);
-                let gain = total - self.objective(&set);
-                if gain > 0.0 && gain >= least && best.is_none_or(|(known, ..)| gain > known) {
-                    best = Some((gain, out, into));
-                }
+    /// Weighted cost that candidates bring to writers.
+    pub(super) fn write_cost(&mut self, set: &Set) -> f64 {
+        let mut by_relation: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for candidate in set {
+            if let Some(known) = self.candidates.get(*candidate) {
+                by_relation.entry(known.relation).or_default().push(*candidate);
             }
         }
-        if let Some((_, out, into)) = best {
-            self.chosen.remove(&out);
-            self.chosen.insert(into);
+        by_relation.into_values().map(|group| self.write_cost_of_relation(group)).sum()
+    }
+
+    fn write_cost_of_relation(&mut self, group: Vec<usize>) -> f64 {
+        let known = group.iter().filter_map(|candidate| self.candidates.get(*candidate));
+        let Some(name) = known.clone().next().map(|known| &known.definition.relation) else {
+            return 0.0;
+        };
+        if !self.writes.any(name) {
+            return 0.0;
         }
-        best.is_some()
+        if let Some(cost) = self.write_costs.get(&group) {
+            return *cost;
+        }
+        let kept: Vec<Kept<'_>> =
+            known.map(|known| Kept { definition: &known.definition, share: known.share }).collect();
+        let relation = self.snapshot.relation(name);
+        let cost = relation.map_or(0.0, |relation| self.writes.added(relation, &kept));
+        self.write_costs.insert(group, cost);
+        cost
     }
 
-    /// What candidates save readers and cost writers beyond the other chosen ones, weighted, in planner units.
-    pub(super) fn gain(&mut self, added: &Set) -> (f64, f64) {
-        let without: Set = self.chosen.difference(added).copied().collect();
-        let with: Set = self.chosen.union(added).copied().collect();
-        let read = self.read_cost(&without) - self.read_cost(&with);
-        let write = self.write_cost(&with) - self.write_cost(&without);
-        (read, write)
+    /// Whether indexes cost any statement anything.
+    pub(super) fn anybody_writes(&self) -> bool {
+        !self.writes.none()
     }
 
-    /// Weighted cost of all statements and of maintaining a set.
-    pub(super) fn objective(&mut self, set: &Set) -> f64 {
-        self.read_cost(set) + self.write_cost(set)
-    }
-
-    fn read_cost(&mut self, set: &Set) -> f64 {
-        (0..self.asked.len())
-            .map(|statement| {
-                let weight = self.asked.get(statement).map_or(0.0, |asked| asked.statement.weight);
-                weight * self.plan(statement, set).0
-            })
-            .sum()
-    }
-
-    fn write_cost(&self, set: &Set) -> f64 {
-        let relations: BTreeSet<&RelationName> = set
-            .iter()
-            .filter_map(|candidate| Some(&self.candidates.get(*candidate)?.definition.relation))
-            .collect();
-        relations
-            .into_iter()
-            .filter_map(|name| {
-                let kept: Vec<Kept<'_>> = set
-                    .iter()
-                    .filter_map(|candidate| self.candidates.get(*candidate))
-                    .filter(|candidate| candidate.definition.relation == *name)
-                    .map(|candidate| Kept {
-                        definition: &candidate.definition,
-                        share: candidate.share,
-                    })
-                    .collect();
-                Some(self.writes.added(self.snapshot.relation(name)?, &kept))
-            })
-            .sum()
-    }
-
-    fn relation_of(&self, candidate: usize) -> Option<&RelationName> {
-        Some(&self.candidates.get(candidate)?.definition.relation)
-    }
-
-    fn is_covered(&self, candidate: usize) -> bool {
-        self.candidates.get(candidate).is_some_and(|candidate| {
-            self.chosen
-                .iter()
-                .filter_map(|chosen| self.candidates.get(*chosen))
-                .any(|chosen| cover::covers(&chosen.definition, &candidate.definition))
-        })
-    }
-
-    fn size(&self, set: &Set) -> u64 {
+    pub(super) fn size(&self, set: &Set) -> u64 {
         set.iter()
             .filter_map(|position| self.candidates.get(*position))
             .map(|known| known.size.0)
             .sum()
     }
 
-    /// Whether candidates fit into the budget beside the chosen ones, without `out`.
-    pub(super) fn fits(&self, added: &Set, out: Option<usize>) -> bool {
-        let mut set: Set = self.chosen.union(added).copied().collect();
-        if let Some(out) = out {
-            set.remove(&out);
+    /// What candidates save readers and cost writers beyond the other chosen ones, weighted, in planner units.
+    pub(super) fn gain(&mut self, added: &Set) -> (f64, f64) {
+        let without: Set = self.chosen.difference(added).copied().collect();
+        let with: Set = self.chosen.union(added).copied().collect();
+        let touched: BTreeSet<usize> = added
+            .iter()
+            .filter_map(|candidate| self.candidates.get(*candidate))
+            .flat_map(|known| known.touches.iter().map(|(statement, _)| *statement))
+            .collect();
+        let mut read = 0.0;
+        for statement in touched {
+            let weight = self.asked.get(statement).map_or(0.0, |asked| asked.statement.weight);
+            read += weight * (self.plan(statement, &without).0 - self.plan(statement, &with).0);
         }
-        self.budget.is_none_or(|budget| self.size(&set) <= budget.0)
+        (read, self.write_cost(&with) - self.write_cost(&without))
+    }
+
+    /// Whether candidates fit into the budget beside the chosen ones.
+    pub(super) fn fits(&self, added: &Set) -> bool {
+        let set: Set = self.chosen.union(added).copied().collect();
+        self.size(&set) <= limit(self.budget)
     }
 
     /// Weighted cost of the statements today.
@@ -399,10 +394,43 @@ impl<'a> Search<'a> {
         self.asked.iter().map(Asked::weighted_before).sum()
     }
 
+    /// The objective with a penalty for each index: one that does not save `worth` is not worth its name.
+    pub(super) fn penalised(&self, objective: f64, indexes: usize) -> f64 {
+        objective.max(f64::MIN_POSITIVE).ln() + self.worth * indexes as f64
+    }
+
+    /// The best set of at most so many bytes.
+    pub(super) fn best(&self, limit: u64) -> Option<Point> {
+        self.archive.best(limit, |objective, indexes| self.penalised(objective, indexes)).cloned()
+    }
+
+    /// Makes the best set for a budget the chosen one.
+    pub(super) fn choose(&mut self, budget: Option<Bytes>) {
+        self.chosen = self.best(limit(budget)).map(|point| point.set).unwrap_or_default();
+        self.budget = budget;
+    }
+
     /// Weighted cost of the statements with the chosen indexes.
     pub(super) fn cost_after(&mut self) -> f64 {
         let chosen = self.chosen.clone();
-        self.read_cost(&chosen)
+        (0..self.asked.len())
+            .map(|statement| {
+                let weight = self.asked.get(statement).map_or(0.0, |asked| asked.statement.weight);
+                weight * self.plan(statement, &chosen).0
+            })
+            .sum()
+    }
+
+    /// The curve of size against cost.
+    pub(super) fn frontier(&self) -> Vec<FrontierPoint> {
+        let ddl =
+            |candidate: &usize| Some(index_ddl(&self.candidates.get(*candidate)?.definition, true));
+        let points = self.archive.frontier().into_iter().map(|point| FrontierPoint {
+            size: Bytes(point.size),
+            cost: point.objective(),
+            indexes: point.set.iter().filter_map(ddl).collect(),
+        });
+        points.collect()
     }
 
     pub(super) fn engine_name(&self) -> &'static str {
@@ -413,7 +441,7 @@ impl<'a> Search<'a> {
         self.engine.calls()
     }
 
-    /// Whether the search came to its end.
+    /// Whether the search was stopped before it came to its end.
     pub(super) fn stopped(&self) -> bool {
         self.stop.requested()
     }

@@ -10,10 +10,11 @@
 use super::rule_path::Costs;
 use super::selectivity::{names, rows};
 use super::statement::Asked;
-use pgassay_model::index::IndexDefinition;
+use pgassay_model::index::{IndexDefinition, RelationName};
 use pgassay_model::relation::Relation;
 use pgassay_model::snapshot::Snapshot;
 use pgassay_sql::StatementKind;
+use std::collections::{BTreeSet, HashMap};
 
 /// Updates that must have been counted before their HOT share is taken as evidence.
 const ENOUGH_UPDATES: u64 = 100;
@@ -21,7 +22,8 @@ const ENOUGH_UPDATES: u64 = 100;
 /// A relation's indexes today and proposed, for one question.
 pub(super) struct Writes<'a> {
     costs: Costs,
-    asked: &'a [Asked<'a>],
+    /// Statements that write a relation.
+    writers: HashMap<&'a RelationName, Vec<&'a Asked<'a>>>,
 }
 
 /// An index with the share of the relation's rows that it holds.
@@ -34,7 +36,25 @@ pub(super) struct Kept<'a> {
 
 impl<'a> Writes<'a> {
     pub(super) fn new(snapshot: &Snapshot, asked: &'a [Asked<'a>]) -> Self {
-        Writes { costs: Costs::of(snapshot), asked }
+        let mut writers: HashMap<&RelationName, Vec<&Asked<'_>>> = HashMap::new();
+        for statement in asked {
+            let targets = statement.shape.relations.iter().filter(|used| used.target_of_write);
+            let targets: BTreeSet<&RelationName> = targets.map(|used| &used.name).collect();
+            for target in targets {
+                writers.entry(target).or_default().push(statement);
+            }
+        }
+        Writes { costs: Costs::of(snapshot), writers }
+    }
+
+    /// Whether any statement writes a relation.
+    pub(super) fn any(&self, relation: &RelationName) -> bool {
+        self.writers.contains_key(relation)
+    }
+
+    /// Whether no statement writes.
+    pub(super) fn none(&self) -> bool {
+        self.writers.is_empty()
     }
 
     /// Weighted cost that `added` bring to the writers of `relation`.
@@ -42,15 +62,10 @@ impl<'a> Writes<'a> {
         if added.is_empty() {
             return 0.0;
         }
-        self.asked
-            .iter()
-            .filter(|asked| {
-                asked
-                    .shape
-                    .relations
-                    .iter()
-                    .any(|mention| mention.target_of_write && mention.name == relation.name)
-            })
+        self.writers
+            .get(&relation.name)
+            .into_iter()
+            .flatten()
             .map(|asked| {
                 asked.statement.weight * asked.rows_written * self.per_row(relation, asked, added)
             })

@@ -76,18 +76,19 @@ impl Hypopg {
             })
             .map(|(ddl, _)| ddl.clone())
             .collect();
-        for ddl in superfluous {
-            if let Some(existing) = self.existing.remove(&ddl) {
-                let sql = format!("SELECT {}.hypopg_drop_index($1) /* pgassay */", self.schema);
-                ask(session, &sql, &[(&existing.oid, Type::OID)]).await?;
-            }
+        let gone: Vec<Existing> =
+            superfluous.iter().filter_map(|ddl| self.existing.remove(ddl)).collect();
+        if !gone.is_empty() {
+            let oids: Vec<u32> = gone.iter().map(|existing| existing.oid).collect();
+            let sql = format!(
+                "SELECT pg_catalog.count({}.hypopg_drop_index(o)) FROM pg_catalog.unnest($1) o /* pgassay */",
+                self.schema
+            );
+            ask(session, &sql, &[(&oids, Type::OID_ARRAY)]).await?;
         }
-        for (ddl, index) in wanted {
-            if !self.existing.contains_key(&ddl) {
-                let existing = self.create(session, &ddl, index).await?;
-                self.existing.insert(ddl, existing);
-            }
-        }
+        let new: Vec<(String, &IndexDefinition)> =
+            wanted.into_iter().filter(|(ddl, _)| !self.existing.contains_key(ddl)).collect();
+        self.create(session, new).await?;
         Ok(self
             .existing
             .values()
@@ -95,26 +96,38 @@ impl Hypopg {
             .collect())
     }
 
+    /// Creates several at once: one question instead of one for each.
     async fn create(
-        &self,
+        &mut self,
         session: &Session,
-        ddl: &str,
-        index: &IndexDefinition,
-    ) -> Result<Existing, WhatIfError> {
+        new: Vec<(String, &IndexDefinition)>,
+    ) -> Result<(), WhatIfError> {
+        if new.is_empty() {
+            return Ok(());
+        }
         let sql = format!(
-            "SELECT h.indexrelid, h.indexname::pg_catalog.text FROM {}.hypopg_create_index($1) h /* pgassay */",
+            "SELECT h.indexrelid, h.indexname::pg_catalog.text \
+             FROM pg_catalog.unnest($1) WITH ORDINALITY AS d(ddl, place), \
+             LATERAL {}.hypopg_create_index(d.ddl) h ORDER BY d.place /* pgassay */",
             self.schema
         );
-        let rows = ask(session, &sql, &[(&ddl, Type::TEXT)]).await?;
-        let created = rows.first().and_then(|row| {
-            Some(Existing {
-                oid: row.try_get(0).ok()?,
-                hypothetical_name: row.try_get(1).ok()?,
+        let texts: Vec<&str> = new.iter().map(|(ddl, _)| ddl.as_str()).collect();
+        let rows = ask(session, &sql, &[(&texts, Type::TEXT_ARRAY)]).await?;
+        for ((ddl, index), row) in new.iter().zip(&rows) {
+            let created = row.try_get(0).ok().zip(row.try_get(1).ok());
+            let Some((oid, hypothetical_name)) = created else { break };
+            let existing = Existing {
+                oid,
+                hypothetical_name,
                 name: index.name.clone(),
                 relation: index.relation.to_string(),
-            })
-        });
-        created.ok_or_else(|| unsupported(format!("it did not create {ddl}")))
+            };
+            self.existing.insert(ddl.clone(), existing);
+        }
+        match new.iter().find(|(ddl, _)| !self.existing.contains_key(ddl)) {
+            Some((ddl, _)) => Err(unsupported(format!("it did not create {ddl}"))),
+            None => Ok(()),
+        }
     }
 
     /// Hides exactly these existing indexes from the planner.
