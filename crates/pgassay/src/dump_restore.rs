@@ -2,6 +2,7 @@
 //! which no base backup can be made.
 
 use crate::client_program::{self, interrupted, pointed_at};
+use crate::copy_database;
 use crate::copy_parameters::CopyParameters;
 use crate::copy_roles;
 use crate::failure::{Exit, Failure, chain};
@@ -97,16 +98,7 @@ impl Dumping<'_> {
         ));
         let left_out = self.stream(&server).await?;
         progress.step("gathering statistics and the visibility map of the copy");
-        let copied = connect(&server, database).await.map_err(|failure| {
-            Failure::new(
-                failure.exit,
-                format!(
-                    "the database {database} is not in the copy: {}",
-                    left_out.as_deref().unwrap_or(&failure.message)
-                ),
-                "its locale and encoding have to exist on this machine; or go without copies",
-            )
-        })?;
+        let copied = connect(&server, database).await?;
         notes.extend(left_out);
         self.gather(&server, &copied).await?;
         notes.extend(self.lacking(&copied).await?);
@@ -204,51 +196,40 @@ impl Dumping<'_> {
     /// Dumps and restores in one stream; returns what could not be restored.
     async fn stream(&self, server: &Postgres) -> Result<Option<String>, Failure> {
         let database = self.snapshot.server.database.clone();
-        let to = superuser(server, "postgres");
-        let mut maintenance = "postgres";
+        let admin = connect(server, "template1").await?;
         if database == "postgres" {
-            // It is created as the others are, with the encoding and locale of the server's.
-            let admin = connect(server, "template1").await?;
+            // It is made like the others, with the encoding and locale of the server's.
             let drop = "DROP DATABASE postgres /* pgassay */";
             admin.client().batch_execute(drop).await.map_err(copy_failure)?;
-            maintenance = "template1";
         }
+        copy_database::create(self.session, &admin).await?;
+        drop(admin);
         let mut dump =
             pointed_at(&self.programs.bin.join("pg_dump"), &self.target.server, &database);
-        dump.args(["--format=custom", "--compress=0", "--create", "--no-password"])
+        dump.args(["--format=custom", "--compress=0", "--no-password"])
             .args(["--no-publications", "--no-subscriptions", "--no-security-labels"])
             .arg("--no-tablespaces")
             .arg(format!("--lock-wait-timeout={}", LOCK_WAIT.as_millis()));
         if self.programs.statistics {
             dump.arg("--statistics");
         }
-        let mut restore = pointed_at(&self.programs.bin.join("pg_restore"), &to, maintenance);
-        restore.args(["--create", "--no-password", "--no-tablespaces"]);
-        restore.arg(format!("--dbname={maintenance}"));
+        let to = superuser(server, &database);
+        let mut restore = pointed_at(&self.programs.bin.join("pg_restore"), &to, &database);
+        restore.args(["--no-password", "--no-tablespaces"]);
+        restore.arg(format!("--dbname={}", as_connection_string(&database)));
         let interrupt = self.target.interrupt.clone();
         let (dumped, restored) =
             blocking(move || client_program::pipe(&mut dump, &mut restore, &interrupt)).await?;
         if !dumped.well {
-            // Where pg_restore has gone first, pg_dump only tells that nobody reads it.
-            let why = if restored.well || restored.said.is_empty() { &dumped } else { &restored };
+            // Where pg_restore has gone first, pg_dump is only ended by it.
+            let why = if dumped.said.trim().is_empty() { &restored } else { &dumped };
             return Err(Failure::new(
                 Exit::Missing,
-                format!(
-                    "pg_dump of {database} failed: {} ({})",
-                    first_error(&dumped.said),
-                    first_error(&why.said)
-                ),
+                format!("copying {database} by pg_dump failed: {}", first_error(&why.said)),
                 "it takes the right to read every relation (GRANT pg_read_all_data TO this role, from 14); or go without copies",
             ));
         }
-        Ok((!restored.well).then(|| {
-            let count = restored.said.matches("pg_restore: error:").count();
-            format!(
-                "pg_restore left out {count} {}; the first: {}",
-                if count == 1 { "thing" } else { "things" },
-                first_error(&restored.said)
-            )
-        }))
+        Ok(if restored.well { None } else { left_out(&restored.said) })
     }
 
     /// A dump brings neither the visibility map nor, before 18, the planner's statistics.
@@ -335,6 +316,26 @@ fn lacking<'a>(
             "these relations are not in the copies, so statements on them fail there: {shown}{more}"
         )
     })
+}
+
+/// What to say of errors of pg_restore, which goes on after them.
+fn left_out(said: &str) -> Option<String> {
+    // A later pg_restore sets parameters that this server does not know yet, which costs nothing.
+    let errors: Vec<&str> = said
+        .lines()
+        .filter_map(|line| line.split_once("pg_restore: error: "))
+        .map(|(_, words)| words)
+        .filter(|words| !words.contains("unrecognized configuration parameter"))
+        .collect();
+    let things = if errors.len() == 1 { "thing" } else { "things" };
+    let first = errors.first()?;
+    Some(format!("pg_restore left out {} {things}; the first: {first}", errors.len()))
+}
+
+/// A database's name as a connection string, since `--dbname` takes one with `=` in it for such (manual, "Connection
+/// Strings").
+fn as_connection_string(database: &str) -> String {
+    format!("dbname='{}'", database.replace('\\', "\\\\").replace('\'', "\\'"))
 }
 
 /// The first error of a program of PostgreSQL, without the program's name.
@@ -443,5 +444,15 @@ mod tests {
             "could not execute query: ERROR:  extension \"postgis\" is not available"
         );
         assert_eq!(first_error(""), "it said nothing");
+        let noted = left_out(said).unwrap_or_default();
+        assert!(noted.contains("2 things") && noted.contains("postgis"), "{noted}");
+        let newer = "pg_restore: error: could not execute query: ERROR:  unrecognized configuration parameter \"transaction_timeout\"\n";
+        assert_eq!(left_out(newer), None);
+    }
+
+    #[test]
+    fn no_name_of_a_database_is_taken_for_a_connection_string() {
+        assert_eq!(as_connection_string("shop"), "dbname='shop'");
+        assert_eq!(as_connection_string("host=x it's \\"), "dbname='host=x it\\'s \\\\'");
     }
 }

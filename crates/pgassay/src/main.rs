@@ -14,6 +14,7 @@ mod commands;
 mod concurrent;
 mod config;
 mod copies;
+mod copy_database;
 mod copy_parameters;
 mod copy_place;
 mod copy_roles;
