@@ -26,9 +26,12 @@ pub struct Ended {
 }
 
 impl Ended {
-    /// The last line that it printed, for one-line errors.
+    /// The last line that it printed, for one-line errors, without the program's own name.
     pub fn last_words(&self) -> &str {
-        self.said.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or("it said nothing")
+        let last = self.said.lines().map(str::trim).rfind(|line| !line.is_empty());
+        last.map_or("it said nothing", |line| {
+            line.split_once(": error: ").map_or(line, |(_, words)| words)
+        })
     }
 }
 
@@ -224,7 +227,7 @@ mod tests {
     fn both_ends_of_a_pipe_are_told_apart() {
         let interrupt = Interrupt::default();
         let (first, second) = pipe(
-            &mut shell("echo rows; echo trouble >&2; exit 3"),
+            &mut shell("echo rows; echo program: error: trouble >&2; exit 3"),
             &mut shell("read word; echo got $word >&2"),
             &interrupt,
         )
