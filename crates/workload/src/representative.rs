@@ -150,7 +150,13 @@ async fn run(
                     Outcome::Unchecked("cancelled after a second")
                 });
             }
-            Err(_) => return Ok(Outcome::Unchecked("refused in a read-only transaction")),
+            Err(sqlstate) => {
+                return Ok(Outcome::Unchecked(match sqlstate.as_str() {
+                    "25006" => "write by their functions",
+                    "55P03" => "on relations that are locked",
+                    _ => "that the server refused",
+                }));
+            }
         }
     }
     Ok(if seen.count == 0 {

@@ -16,6 +16,9 @@ use memchr::memchr;
 /// Longer statements are left out.
 const MOST_STATEMENT: usize = 1 << 20;
 
+/// Where a message of several statements is long, its DETAIL is not read again for each.
+const MOST_DETAILS: usize = 1 << 24;
+
 /// Everything read so far.
 pub(crate) struct Collector<'o> {
     options: &'o LogOptions,
@@ -206,7 +209,9 @@ impl<'o> Collector<'o> {
             self.tally.messages += 1;
         }
         // Values are literals in such a message, and its identifier is that of one statement.
-        let detail = Some(entry.detail).filter(|detail| detail.starts_with(b"prepare: "));
+        let detail = Some(entry.detail).filter(|detail| {
+            detail.starts_with(b"prepare: ") && detail.len() * parts.len() <= MOST_DETAILS
+        });
         let entry = Entry { query_id: None, detail: detail.unwrap_or_default(), ..*entry };
         let mut implicit = false;
         for part in parts {
