@@ -12,6 +12,11 @@ use std::collections::BTreeMap;
 
 /// Relative increase of the index that is too much.
 const SLOWER: f64 = 0.25;
+/// Or, where that is more, so many standard deviations of the buckets before (from their median absolute deviation,
+/// Rousseeuw and Croux, "Alternatives to the median absolute deviation", 1993): a load that swings is no alarm.
+const DEVIATIONS: f64 = 4.0;
+/// Standard deviations of normal noise in a median absolute deviation.
+const MAD_TO_DEVIATION: f64 = 1.4826;
 /// Buckets in a row.
 const IN_A_ROW: u32 = 2;
 /// Share of the transactions by which rollbacks may rise.
@@ -29,6 +34,10 @@ pub struct AbortRules<'a> {
     rows: BTreeMap<&'a str, f64>,
     usual: f64,
     highest: f64,
+    /// ln of the factor that is too much.
+    limit: f64,
+    /// ln of the last index without the change, where it is switched on and off.
+    beside: f64,
     rollback_share: f64,
     deadlocks: u64,
     memory: f64,
@@ -59,8 +68,13 @@ impl<'a> AbortRules<'a> {
         let indexes: Vec<f64> =
             before.buckets.iter().filter_map(|one| index(one, &weights, &typical)).collect();
         let largest = |values: &mut dyn Iterator<Item = f64>| values.fold(0.0, f64::max);
+        let usual = weights::median(&indexes).unwrap_or(f64::INFINITY);
+        let distances: Vec<f64> = indexes.iter().map(|index| (index - usual).abs()).collect();
+        let deviation = weights::median(&distances).unwrap_or(0.0) * MAD_TO_DEVIATION;
         AbortRules {
-            usual: weights::median(&indexes).unwrap_or(f64::INFINITY),
+            usual,
+            limit: SLOWER.ln_1p().max(DEVIATIONS * deviation),
+            beside: f64::NEG_INFINITY,
             highest: indexes.iter().copied().fold(f64::NEG_INFINITY, f64::max),
             rollback_share: largest(&mut before.buckets.iter().filter_map(Bucket::rollback_share)),
             deadlocks: before.buckets.iter().map(|bucket| bucket.deadlocks).max().unwrap_or(0),
@@ -85,6 +99,7 @@ impl<'a> AbortRules<'a> {
         self.always_busy &= bucket.calls() > 0;
         if let Some(now) = self.index(bucket) {
             self.highest = self.highest.max(now);
+            self.beside = now;
         }
     }
 
@@ -103,7 +118,8 @@ impl<'a> AbortRules<'a> {
         let deadlocking = bucket.deadlocks > self.deadlocks;
         let silent = self.always_busy && bucket.calls() == 0;
         let index = self.index(bucket);
-        let slow = index.map(|now| now > self.highest && now > self.usual + SLOWER.ln_1p());
+        let usual = self.usual.max(self.beside);
+        let slow = index.map(|now| now > self.highest && now > usual + self.limit);
         count(&mut self.failing, failing);
         count(&mut self.deadlocking, deadlocking);
         count(&mut self.silent, silent);
@@ -132,8 +148,8 @@ impl<'a> AbortRules<'a> {
         match index {
             Some(now) if self.slow >= IN_A_ROW => Some(format!(
                 "the server time of the application's statements (their mean: p99 is not known from pg_stat_statements) rose by {} {in_a_row}, the limit being {}",
-                plain((now - self.usual).exp_m1()),
-                plain(SLOWER)
+                plain((now - usual).exp_m1()),
+                plain(self.limit.exp_m1())
             )),
             _ => None,
         }

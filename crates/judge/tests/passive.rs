@@ -247,3 +247,41 @@ proptest! {
         }
     }
 }
+
+/// A window of a machine whose speed wanders (neighbours of a bucket correlated by 0.5), with noise of each
+/// statement's own; `factor` on the slow statement.
+fn wandering(random: &mut Xoshiro256PlusPlus, speed: &mut f64, factor: f64) -> Observation {
+    let mut window = observed(
+        20,
+        0,
+        &[("slow", 100, 10.0 * factor, 1.0, 500.0), FAST, ("rest", 20, 5.0, 1.0, 5.0)],
+    );
+    let mut normal = || (0..12).map(|_| random.random::<f64>()).sum::<f64>() - 6.0;
+    for bucket in &mut window.buckets {
+        *speed = 0.5 * *speed + 0.08 * normal();
+        for one in bucket.statements.values_mut() {
+            one.time_ms *= (*speed + 0.05 * normal()).exp();
+        }
+    }
+    window
+}
+
+#[test]
+fn of_windows_without_a_change_few_are_called_anything_and_a_real_effect_is_found() {
+    let mut random = Xoshiro256PlusPlus::seed_from_u64(11);
+    let mut speed = 0.0;
+    let (mut called, mut alarms, mut found) = (0, 0, 0);
+    for _ in 0..40 {
+        let before = wandering(&mut random, &mut speed, 1.0);
+        let after = wandering(&mut random, &mut speed, 1.0);
+        let verdict = compare_observations(&before, &after).verdict;
+        called += u32::from(matches!(verdict, Verdict::Improved | Verdict::Regressed));
+        let mut rules = AbortRules::new(&before);
+        alarms += u32::from(after.buckets.iter().any(|bucket| rules.look(bucket).is_some()));
+        let faster = wandering(&mut random, &mut speed, 0.5);
+        found += u32::from(compare_observations(&before, &faster).verdict == Verdict::Improved);
+    }
+    assert!(called <= 2, "{called} of 40 called improved or regressed");
+    assert!(alarms <= 1, "{alarms} of 40 windows would have been broken off");
+    assert!(found >= 32, "{found} of 40 real improvements found");
+}

@@ -130,9 +130,11 @@ pub async fn verify(target: &Target, run: Run, watch: &Watch) -> Result<Run, Fai
         })?;
     let mut observer = Observer::open(target, watch).await?;
     target.progress.step(format!("watching the application for {:?}", watch.window));
+    let scans_before = index_scans(&observer).await?;
     let after = observer.window("now", None).await?.observation;
+    let scans = grown(&scans_before, &index_scans(&observer).await?);
     let judgement = compare_observations(&before, &after);
-    passive_outcome::verified(&observer, run, &before, &after, judgement).await
+    passive_outcome::verified(&observer, run, &before, &after, judgement, &scans).await
 }
 
 /// What became of a plan so far.
@@ -148,6 +150,8 @@ pub struct Progressed {
     pub in_force: Option<Observation>,
     /// The comparison of each group that was kept.
     pub kept: Vec<Vec<Comparison>>,
+    /// How often each index was scanned while its group was watched.
+    pub scans: BTreeMap<String, u64>,
     /// Why a change had to go at once.
     pub aborted: Option<String>,
 }
@@ -264,6 +268,7 @@ async fn judge(
             outcome::judge_member(&meant, comparison, &scans, *verdict, reason, keep_group);
         if judged.keep {
             changing.keep(change, &judged.reason)?;
+            progress.scans.extend(scans_of(change, &scans));
         } else {
             if on || keep_group {
                 observer.say(&format!("rolling back {}: {}", change.id, change.title));
@@ -320,6 +325,13 @@ async fn index_scans(observer: &Observer<'_>) -> Result<BTreeMap<String, u64>, F
     pgassay_postgres::index_scans(observer.session()).await.map_err(postgres_failure)
 }
 
+/// The scans of the index that a change creates.
+fn scans_of(change: &PlannedChange, scans: &BTreeMap<String, u64>) -> Option<(String, u64)> {
+    let Change::CreateIndex { definition, .. } = &change.change else { return None };
+    let name = format!("{}.{}", definition.relation.schema, definition.name);
+    Some((name.clone(), scans.get(&name).copied()?))
+}
+
 /// How often each index was scanned in between.
 fn grown(before: &BTreeMap<String, u64>, after: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {
     after
@@ -355,6 +367,7 @@ async fn document(
 ) -> Result<Run, Failure> {
     let progress = std::mem::take(progress);
     let comparison = passive_outcome::whole(&progress);
+    let scans = progress.scans.clone();
     let mut run =
         passive_outcome::skeleton(target, plan, observer, changing.run().to_owned(), progress);
     run.generated_at = Timestamp::now();
@@ -367,6 +380,6 @@ async fn document(
     run.risk = outcome::risk(plan, &run.changes);
     run.rollback = outcome::rollback_commands(&run.run, target, &run.changes);
     run.backups = changing.backups();
-    run.checks = passive_outcome::checks(observer, &run.changes, plan, true).await?;
+    run.checks = passive_outcome::checks(observer, &run.changes, plan, &scans).await?;
     Ok(run)
 }

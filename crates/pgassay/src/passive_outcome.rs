@@ -17,6 +17,7 @@ use pgassay_model::observation::Observation;
 use pgassay_model::plan::{Plan, PlannedChange};
 use pgassay_model::run::{self, ChangeOutcome, ChangeState, Run, RunState, ValidationTest};
 use pgassay_model::units::percent;
+use std::collections::BTreeMap;
 
 /// Longest piece of a statement's text in a note.
 const TEXT: usize = 160;
@@ -32,7 +33,7 @@ pub fn notes(observer: &Observer<'_>, plan: &Plan) -> Vec<String> {
         "times are the server's own; waiting for a connection, the network and percentiles are not in pg_stat_statements, so the measurements before and after are left empty".to_owned(),
         format!("{PASSIVE_PRIMARY} is the mean server time of a call, each statement weighted by its share of the server time before (a geometric mean): a change of the mix of statements is no change of it"),
         "the same hours of yesterday and last week would tell a daily cycle from an effect; they need a history that is not kept yet, so a cycle counts as drift within a window, and unseen where windows are short against it".to_owned(),
-        "a change is taken back at once when the server time rises by 25 % in two buckets in a row (in place of p99, which is not known), rollbacks or deadlocks rise, statements stop coming to an end, or memory runs out; each only above all that was seen before".to_owned(),
+        "a change is taken back at once when the server time rises by 25 %, or four standard deviations of the buckets before where that is more, in two buckets in a row (in place of p99, which is not known), rollbacks or deadlocks rise, statements stop coming to an end, or memory runs out; each only above all that was seen before".to_owned(),
     ];
     if watch.window < ADVISED_WINDOW {
         notes.push(format!(
@@ -66,8 +67,12 @@ pub fn traffic(group: &str, design: &str, before: &Observation, after: &Observat
     for (side, which) in [(before, "before"), (after, "after")] {
         if side.resets > 0 {
             text.push_str(&format!(
-                "; {which}: pg_stat_statements was reset, {} buckets are left out",
-                side.resets
+                "; {which}: pg_stat_statements was reset, {} left out",
+                if side.resets == 1 {
+                    "1 bucket is".to_owned()
+                } else {
+                    format!("{} buckets are", side.resets)
+                }
             ));
         }
         if let Some(evictions) = side.evictions.filter(|evictions| *evictions > 0) {
@@ -243,30 +248,35 @@ const NO_RESPONSE_TIME: &str =
     "clients' response time is not in pg_stat_statements; `pgassay measure` measures it";
 const NO_POOL: &str = "the pool is not in pg_stat_statements";
 
-/// The validation tests, on what is in force now. `scanned`: indexes were kept only where they were scanned.
+/// The validation tests, on what is in force now. `scans`: how often each index was scanned while it was watched.
 pub async fn checks(
     observer: &Observer<'_>,
     changes: &[ChangeOutcome],
     plan: &Plan,
-    scanned: bool,
+    scans: &BTreeMap<String, u64>,
 ) -> Result<Vec<ValidationTest>, Failure> {
     let mut checks = validation::validate(observer.session(), None, None, changes, plan).await?;
-    let created: Vec<&str> = plan
-        .changes
-        .iter()
-        .filter(|planned| matches!(planned.change, Change::CreateIndex { .. }))
-        .filter(|planned| changes.iter().any(|one| one.id == planned.id && in_force(one.state)))
-        .map(|planned| planned.title.as_str())
-        .collect();
+    let (mut used, mut unused) = (Vec::new(), Vec::new());
+    for planned in &plan.changes {
+        let kept = changes.iter().any(|one| one.id == planned.id && in_force(one.state));
+        if let (true, Change::CreateIndex { definition, .. }) = (kept, &planned.change) {
+            let name = format!("{}.{}", definition.relation.schema, definition.name);
+            match scans.get(&name).copied().unwrap_or(0) {
+                0 => unused.push(name),
+                scans => used.push(format!("{name}: {scans} scans while it was watched")),
+            }
+        }
+    }
     for check in &mut checks {
         match check.id.as_str() {
             "response_time" => check.detail = NO_RESPONSE_TIME.into(),
             "pool_efficiency" => check.detail = NO_POOL.into(),
-            // An index that no statement used was not kept, whatever its group was.
-            "index_effectiveness" if scanned && !created.is_empty() => {
-                check.passed = Some(true);
-                check.detail =
-                    format!("used by the application while it was watched: {}", created.join("; "));
+            "index_effectiveness" if !used.is_empty() || !unused.is_empty() => {
+                check.passed = Some(unused.is_empty());
+                check.detail = match unused.is_empty() {
+                    true => used.join("; "),
+                    false => format!("not used while it was watched: {}", unused.join(", ")),
+                };
             }
             _ => {}
         }
@@ -281,6 +291,7 @@ pub async fn verified(
     before: &Observation,
     after: &Observation,
     judgement: Judgement,
+    scans: &BTreeMap<String, u64>,
 ) -> Result<Run, Failure> {
     let Judgement { comparison, verdict, reason, notes, .. } = &judgement;
     let mut changes = run.changes;
@@ -303,7 +314,7 @@ pub async fn verified(
     all_notes.push(traffic("all of the run", "before and after", before, after));
     all_notes.extend(notes.iter().cloned());
     let checks = match &run.plan {
-        Some(plan) => checks(observer, &changes, plan, false).await?,
+        Some(plan) => checks(observer, &changes, plan, scans).await?,
         None => Vec::new(),
     };
     Ok(Run {
