@@ -2,7 +2,7 @@
 
 use crate::ShadowError;
 use crate::blueprint::{Blueprint, Lacking, Size};
-use crate::engine::Maker;
+use crate::candidates::Maker;
 use crate::files::Files;
 use crate::load::{self, broken};
 use crate::pages::{raise_btree, replace_gin_metapage, widen_brin};
@@ -13,7 +13,7 @@ use pgassay_model::index::RelationName;
 use pgassay_postgres::Session;
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use tokio::sync::RwLock;
 use tokio_postgres::types::Type;
 
 const RELATIONS: &str = include_str!("sql/shadow_relations.130000.sql");
@@ -32,7 +32,8 @@ pub struct BuildOptions {
 #[derive(Debug)]
 pub struct Shadow {
     pub(crate) server: Server,
-    pub(crate) maker: Arc<Maker>,
+    /// Whoever plans reads it, so that nothing is planned while a candidate is made.
+    pub(crate) maker: RwLock<Maker>,
     lacking: Vec<Lacking>,
 }
 
@@ -71,7 +72,8 @@ impl Shadow {
         lacking.extend(load::insert(&session, &blueprint.endpoints).await?);
         lacking.extend(load::define(&session, &blueprint.views).await?);
         let mut files = Files::new(server.data_directory());
-        lacking.extend(resize(&session, &mut files, &blueprint.sizes).await?);
+        let (missing, row_pages) = resize(&session, &mut files, &blueprint.sizes).await?;
+        lacking.extend(missing);
         lacking.extend(
             figures::put(
                 &session,
@@ -84,7 +86,9 @@ impl Shadow {
         load::spread(&session, blueprint, &mut lacking).await?;
         let mut all = blueprint.lacking.clone();
         all.extend(lacking);
-        let maker = Arc::new(Maker::new(files, server.session().await?));
+        let making = server.session().await?;
+        load::prepare_making(&making).await?;
+        let maker = RwLock::new(Maker::new(files, making, row_pages));
         Ok(Shadow { server, maker, lacking: all })
     }
 
@@ -114,12 +118,13 @@ struct Made {
     pages: u64,
 }
 
-/// Makes files as long as the source's, and `pg_class` say what it said there.
+/// Makes files as long as the source's, and `pg_class` say what it said there. Also returns, by OID, how many pages
+/// of each heap hold rows.
 async fn resize(
     session: &Session,
     files: &mut Files,
     sizes: &[Size],
-) -> Result<Vec<Lacking>, ShadowError> {
+) -> Result<(Vec<Lacking>, HashMap<u32, u64>), ShadowError> {
     let doing = "sizing relations";
     let client = session.client();
     // What is in the server's buffers only is not in the files yet.
@@ -137,12 +142,16 @@ async fn resize(
     let heap_pages: HashMap<(&str, &str), u64> =
         sizes.iter().map(|size| ((size.schema.as_str(), size.name.as_str()), size.pages)).collect();
     let mut lacking = Vec::new();
+    let mut row_pages = HashMap::new();
     let mut classes = Classes::default();
     for size in sizes {
         let Some(made) = made.get(&(size.schema.clone(), size.name.clone())) else {
             // An invalid index is not defined, and none to the planner; a relation that is missing is known.
             continue;
         };
+        if size.kind != "i" {
+            row_pages.insert(made.oid, made.pages);
+        }
         let mut node = None;
         if let Some(path) = &made.path {
             let heap = size
@@ -169,7 +178,7 @@ async fn resize(
         classes.push(made.oid, size.relpages, size.reltuples, size.relallvisible, node);
     }
     classes.set(session).await?;
-    Ok(lacking)
+    Ok((lacking, row_pages))
 }
 
 /// The first pages of an index of full size; None: the planner does not look into it.

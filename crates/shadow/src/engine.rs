@@ -1,18 +1,311 @@
-//! Answers what-if questions on a shadow.
+//! Answers what-if questions on a shadow: candidates are switched on and existing indexes off inside a transaction
+//! that is rolled back.
 
-use crate::files::Files;
-use pgassay_postgres::Session;
-use tokio::sync::Mutex;
+use crate::build::Shadow;
+use crate::candidates::{Candidate, Extent};
+use crate::{ShadowError, size};
+use pgassay_model::index::{Index, IndexDefinition, RelationName};
+use pgassay_model::snapshot::Snapshot;
+use pgassay_model::units::Bytes;
+use pgassay_model::what_if::{Hypothesis, PlannedCost, WhatIf, WhatIfError};
+use pgassay_model::workload::WorkloadStatement;
+use pgassay_postgres::what_if::{Explain, Failure, named_relations, refusal, summary};
+use pgassay_sql::{index_ddl, quote_literal};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use tokio::runtime::Handle;
+use tokio_postgres::types::Type;
 
-/// Makes indexes, one batch at a time.
-#[derive(Debug)]
-pub(crate) struct Maker {
-    pub(crate) files: Mutex<Files>,
-    pub(crate) session: Session,
+const ENGINE: &str = "shadow";
+const INDEX_TREE: &str = include_str!("sql/index_tree.130000.sql");
+/// A file of this many pages is taken for an index without an estimate.
+const UNKNOWN_PAGES: u64 = 2;
+
+impl Shadow {
+    /// An engine on a session of its own, for a thread that may block: questions are answered by `runtime`.
+    /// Several answer at the same time, each with its own candidates, so that none waits for another's rows.
+    pub async fn engine(
+        self: &Arc<Self>,
+        runtime: Handle,
+        snapshot: &Snapshot,
+    ) -> Result<Box<dyn WhatIf + Send>, ShadowError> {
+        Ok(Box::new(Engine {
+            runtime,
+            shadow: Arc::clone(self),
+            explain: Explain::new(self.session().await?),
+            snapshot: snapshot.clone(),
+            candidates: HashMap::new(),
+            existing: HashMap::new(),
+            named: HashMap::new(),
+            costs: HashMap::new(),
+            extents: HashMap::new(),
+        }))
+    }
 }
 
-impl Maker {
-    pub(crate) fn new(files: Files, session: Session) -> Self {
-        Maker { files: Mutex::new(files), session }
+/// A question as far as its answer depends on it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Question {
+    statement: String,
+    sql: String,
+    indexes: BTreeSet<String>,
+    hidden: BTreeSet<(String, String)>,
+    parameters: Vec<(String, String)>,
+}
+
+/// What is known of a statement's text.
+#[derive(Debug, Clone)]
+struct Named {
+    /// Relations on which an index can matter; None: any.
+    relations: Option<BTreeSet<String>>,
+    /// Why its plans can't be relied on.
+    lacking: Option<String>,
+}
+
+struct Engine {
+    runtime: Handle,
+    shadow: Arc<Shadow>,
+    explain: Explain,
+    snapshot: Snapshot,
+    /// By DDL.
+    candidates: HashMap<String, Result<Candidate, WhatIfError>>,
+    /// Existing indexes with those of partitions, by schema and name.
+    existing: HashMap<(String, String), Vec<u32>>,
+    named: HashMap<String, Named>,
+    costs: HashMap<Question, Result<PlannedCost, WhatIfError>>,
+    extents: HashMap<String, Option<Extent>>,
+}
+
+impl WhatIf for Engine {
+    fn engine(&self) -> &'static str {
+        ENGINE
     }
+
+    fn plans_indexes(&self) -> bool {
+        true
+    }
+
+    fn cost(
+        &mut self,
+        statement: &WorkloadStatement,
+        hypothesis: &Hypothesis,
+    ) -> Result<PlannedCost, WhatIfError> {
+        let named = self.named(&statement.sql);
+        if let Some(reason) = named.lacking {
+            return Err(unsupported(reason));
+        }
+        let matters = |relation: &RelationName| {
+            named.relations.as_ref().is_none_or(|all| all.contains(&relation.to_string()))
+        };
+        let indexes: Vec<&IndexDefinition> =
+            hypothesis.indexes.iter().filter(|index| matters(&index.relation)).collect();
+        let question = Question {
+            statement: statement.id.clone(),
+            sql: statement.sql.clone(),
+            indexes: indexes.iter().map(|index| index_ddl(index, false)).collect(),
+            hidden: hypothesis.hidden.iter().cloned().collect(),
+            parameters: hypothesis.parameters.clone(),
+        };
+        if let Some(known) = self.costs.get(&question) {
+            return known.clone();
+        }
+        let answer = self.ask(statement, &indexes, hypothesis);
+        // A broken connection is no answer to keep.
+        if !self.explain.session().client().is_closed() {
+            self.costs.insert(question, answer.clone());
+        }
+        answer
+    }
+
+    fn index_size(&mut self, index: &IndexDefinition) -> Option<Bytes> {
+        self.extent(index).map(|extent| Bytes(extent.pages * crate::pages::PAGE as u64))
+    }
+
+    fn calls(&self) -> u64 {
+        self.explain.calls()
+    }
+}
+
+impl Engine {
+    fn ask(
+        &mut self,
+        statement: &WorkloadStatement,
+        indexes: &[&IndexDefinition],
+        hypothesis: &Hypothesis,
+    ) -> Result<PlannedCost, WhatIfError> {
+        let mut switched = BTreeSet::new();
+        let mut names = HashMap::new();
+        for index in indexes {
+            let candidate = self.candidate(index)?;
+            switched.extend(candidate.oids);
+            names.extend(candidate.names.into_iter().map(|name| (name, index.name.clone())));
+        }
+        for hidden in &hypothesis.hidden {
+            switched.extend(self.existing(hidden)?);
+        }
+        let plans = self
+            .runtime
+            .block_on(plan(
+                &self.shadow,
+                &mut self.explain,
+                statement,
+                &switched,
+                &hypothesis.parameters,
+            ))
+            .map_err(|error| refusal(ENGINE, statement, &hypothesis.parameters, &error))?;
+        summary(&plans, &names).ok_or_else(|| WhatIfError::Plan {
+            statement: statement.id.clone(),
+            reason: "EXPLAIN's answer could not be read".into(),
+        })
+    }
+
+    /// The candidate of this definition, created when it is first asked for.
+    fn candidate(&mut self, index: &IndexDefinition) -> Result<Candidate, WhatIfError> {
+        let ddl = index_ddl(index, false);
+        if let Some(known) = self.candidates.get(&ddl) {
+            return known.clone();
+        }
+        let extent = self.extent(index).unwrap_or(Extent {
+            pages: UNKNOWN_PAGES,
+            rows: 0.0,
+            has_ends: false,
+        });
+        let shadow = Arc::clone(&self.shadow);
+        let made = self.runtime.block_on(async move {
+            // Nobody plans while the relation's file is cut.
+            let mut maker = shadow.maker.write().await;
+            maker.make(&shadow.server, index, extent).await
+        });
+        let candidate = match made {
+            Ok(Ok(candidate)) => Ok(candidate),
+            Ok(Err(refused)) => Err(unsupported(format!("{ddl}: {refused}"))),
+            Err(error) => return Err(unsupported(error.to_string())),
+        };
+        self.candidates.insert(ddl, candidate.clone());
+        candidate
+    }
+
+    fn existing(&mut self, name: &(String, String)) -> Result<Vec<u32>, WhatIfError> {
+        if let Some(known) = self.existing.get(name) {
+            return Ok(known.clone());
+        }
+        let session = self.explain.session();
+        let parameters: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 2] =
+            [(&name.0, Type::TEXT), (&name.1, Type::TEXT)];
+        let rows = self
+            .runtime
+            .block_on(session.client().query_typed(INDEX_TREE, &parameters))
+            .map_err(|error| unsupported(error.to_string()))?;
+        let oids: Vec<u32> = rows.iter().filter_map(|row| row.try_get(0).ok()).collect();
+        self.existing.insert(name.clone(), oids.clone());
+        Ok(oids)
+    }
+
+    fn named(&mut self, sql: &str) -> Named {
+        if let Some(known) = self.named.get(sql) {
+            return known.clone();
+        }
+        let named = Named {
+            relations: named_relations(&self.snapshot, sql),
+            lacking: lacking(&self.shadow, &self.snapshot, sql),
+        };
+        self.named.insert(sql.to_owned(), named.clone());
+        named
+    }
+
+    fn extent(&mut self, index: &IndexDefinition) -> Option<Extent> {
+        let ddl = index_ddl(index, false);
+        if let Some(known) = self.extents.get(&ddl) {
+            return *known;
+        }
+        let shadow = Arc::clone(&self.shadow);
+        let estimated = self.runtime.block_on(async {
+            let _planning = shadow.maker.read().await;
+            size::estimate(&mut self.explain, &self.snapshot, index).await
+        });
+        let extent = estimated
+            .inspect_err(|error| tracing::debug!(%error, index = %index.name, "no size"))
+            .ok()
+            .flatten()
+            .map(|(pages, rows)| Extent { pages, rows, has_ends: has_ends(&self.snapshot, index) });
+        self.extents.insert(ddl, extent);
+        extent
+    }
+}
+
+/// Plans with some indexes switched the other way and some parameters set; nothing of it stays.
+async fn plan(
+    shadow: &Shadow,
+    explain: &mut Explain,
+    statement: &WorkloadStatement,
+    switched: &BTreeSet<u32>,
+    parameters: &[(String, String)],
+) -> Result<Vec<serde_json::Value>, Failure> {
+    let _planning = shadow.maker.read().await;
+    if switched.is_empty() && parameters.is_empty() {
+        return explain.statement(statement, &[]).await;
+    }
+    let mut begin = String::from("BEGIN");
+    if !switched.is_empty() {
+        // In the order of the index on indexrelid, the same for all engines: two that hide the same index wait for
+        // each other, and never in a circle.
+        let oids: Vec<String> = switched.iter().map(u32::to_string).collect();
+        begin.push_str(&format!(
+            "; UPDATE pg_catalog.pg_index SET indisvalid = NOT indisvalid WHERE indexrelid = ANY ('{{{}}}'::pg_catalog.oid[])",
+            oids.join(",")
+        ));
+    }
+    for (name, value) in parameters {
+        begin.push_str(&format!(
+            "; SELECT pg_catalog.set_config({}, {}, true)",
+            quote_literal(name),
+            quote_literal(value)
+        ));
+    }
+    begin.push_str(" /* pgassay */");
+    let began = batch(explain, &begin).await.map_err(Failure::Parameter);
+    let plans = match began {
+        Ok(()) => explain.statement(statement, &[]).await,
+        Err(error) => Err(error),
+    };
+    batch(explain, "ROLLBACK /* pgassay */").await.map_err(Failure::Plan)?;
+    plans
+}
+
+async fn batch(explain: &Explain, sql: &str) -> Result<(), pgassay_postgres::PostgresError> {
+    explain.session().client().batch_execute(sql).await.map_err(|error| {
+        let refusal = error.as_db_error();
+        pgassay_postgres::PostgresError::Query {
+            doing: "switching indexes of the shadow".into(),
+            message: refusal
+                .map_or_else(|| error.to_string(), |refusal| refusal.message().to_owned()),
+            sqlstate: refusal.map(|refusal| refusal.code().code().to_owned()),
+        }
+    })
+}
+
+/// Whether an index that exists tells the ends of this one's leading key already.
+fn has_ends(snapshot: &Snapshot, index: &IndexDefinition) -> bool {
+    let ends = |existing: &Index| {
+        let definition = &existing.definition;
+        existing.valid
+            && definition.method == "btree"
+            && definition.predicate.is_none()
+            && definition.keys.first().zip(index.keys.first()).is_some_and(|(a, b)| {
+                a.column == b.column && a.expression == b.expression && a.opclass == b.opclass
+            })
+    };
+    snapshot.relation(&index.relation).is_some_and(|relation| relation.indexes.iter().any(ends))
+}
+
+/// Why a statement's plans can't be relied on: a relation that it names, or a view, lacks something.
+fn lacking(shadow: &Shadow, snapshot: &Snapshot, sql: &str) -> Option<String> {
+    let shape = pgassay_sql::shape(sql, snapshot).ok()?;
+    shape.relations.iter().find_map(|used| {
+        shadow.unable_for(&used.name).map(|why| format!("of {} is lacking {why}", used.name))
+    })
+}
+
+fn unsupported(reason: String) -> WhatIfError {
+    WhatIfError::Unsupported { engine: ENGINE, reason }
 }

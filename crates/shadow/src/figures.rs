@@ -183,24 +183,28 @@ fn extended_sql(version_num: u32) -> String {
         columns.push_str(", stxdinherit");
         values.push_str(", $7");
     }
+    if version_num < 150_000 {
+        // The row is there from the beginning.
+        return format!(
+            "UPDATE pg_catalog.pg_statistic_ext_data d
+                SET (stxdndistinct, stxddependencies, stxdmcv{columns}) = (SELECT {DATA}{values})
+               FROM pg_catalog.pg_statistic_ext e
+               JOIN pg_catalog.pg_namespace n ON n.oid = e.stxnamespace
+              WHERE d.stxoid = e.oid AND n.nspname = $1 AND e.stxname = $2 /* pgassay */"
+        );
+    }
     format!(
         "INSERT INTO pg_catalog.pg_statistic_ext_data (stxoid, stxdndistinct, stxddependencies, stxdmcv{columns})
-         SELECT e.oid, pg_catalog.decode($3, 'hex')::pg_catalog.pg_ndistinct,
-                pg_catalog.decode($4, 'hex')::pg_catalog.pg_dependencies,
-                pg_catalog.decode($5, 'hex')::pg_catalog.pg_mcv_list{values}
+         SELECT e.oid, {DATA}{values}
            FROM pg_catalog.pg_statistic_ext e
            JOIN pg_catalog.pg_namespace n ON n.oid = e.stxnamespace
-          WHERE n.nspname = $1 AND e.stxname = $2
-         {} /* pgassay */",
-        if version_num >= 150_000 {
-            ""
-        } else {
-            // Before 15 the row is there from the beginning.
-            "ON CONFLICT (stxoid) DO UPDATE SET stxdndistinct = EXCLUDED.stxdndistinct, \
-             stxddependencies = EXCLUDED.stxddependencies, stxdmcv = EXCLUDED.stxdmcv"
-        }
+          WHERE n.nspname = $1 AND e.stxname = $2 /* pgassay */"
     )
 }
+
+/// The bytes as what they are; see [`CASTS`].
+const DATA: &str = "pg_catalog.decode($3, 'hex')::pg_catalog.pg_ndistinct, \
+    pg_catalog.decode($4, 'hex')::pg_catalog.pg_dependencies, pg_catalog.decode($5, 'hex')::pg_catalog.pg_mcv_list";
 
 /// All kinds, then all operators, collations, numbers and values.
 fn expression_slots() -> String {

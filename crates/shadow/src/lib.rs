@@ -6,6 +6,7 @@
 
 pub mod blueprint;
 mod build;
+mod candidates;
 mod engine;
 mod error;
 mod figures;
@@ -15,6 +16,7 @@ mod load;
 mod pages;
 mod read;
 mod server;
+mod size;
 
 pub use blueprint::Blueprint;
 pub use build::{BuildOptions, Shadow};

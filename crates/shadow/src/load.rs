@@ -26,6 +26,17 @@ pub(crate) async fn prepare(session: &Session) -> Result<(), ShadowError> {
         .map_err(|error| broken("preparing to load", &error))
 }
 
+/// Makes a session one that creates candidates: names are looked up as the application's, and nothing is said.
+pub(crate) async fn prepare_making(session: &Session) -> Result<(), ShadowError> {
+    let sql =
+        "SET client_min_messages = error; SET max_parallel_maintenance_workers = 0 /* pgassay */";
+    session
+        .client()
+        .batch_execute(sql)
+        .await
+        .map_err(|error| broken("preparing to create indexes", &error))
+}
+
 /// Runs definitions; what fails is tried again until a round makes no progress, and what is left is lacking.
 pub(crate) async fn define(
     session: &Session,
