@@ -7,7 +7,7 @@ use crate::optimize::groups;
 use crate::outcome::{self, Judged};
 use crate::passive_observing::{Observer, Switched};
 use crate::passive_watch::{FEWEST_PAIRS, Watch};
-use crate::target::{Target, postgres_failure};
+use crate::target::Target;
 use crate::{passive_outcome, past_runs, switchback};
 use jiff::Timestamp;
 use pgassay_change::Journal;
@@ -130,9 +130,9 @@ pub async fn verify(target: &Target, run: Run, watch: &Watch) -> Result<Run, Fai
         })?;
     let mut observer = Observer::open(target, watch).await?;
     target.progress.step(format!("watching the application for {:?}", watch.window));
-    let scans_before = index_scans(&observer).await?;
+    let scans_before = observer.index_scans().await?;
     let after = observer.window("now", None).await?.observation;
-    let scans = grown(&scans_before, &index_scans(&observer).await?);
+    let scans = grown(&scans_before, &observer.index_scans().await?);
     let judgement = compare_observations(&before, &after);
     passive_outcome::verified(&observer, run, &before, &after, judgement, &scans).await
 }
@@ -226,7 +226,7 @@ async fn judge(
     before: Observation,
     progress: &mut Progressed,
 ) -> Result<(), Failure> {
-    let scans_before = index_scans(observer).await?;
+    let scans_before = observer.index_scans().await?;
     let pairs = observer.watch.buckets() / 2;
     let reloadable =
         applied.iter().all(|(change, _)| matches!(change.change, Change::SetParameter { .. }));
@@ -257,8 +257,8 @@ async fn judge(
 
     let keep_group = *verdict == Verdict::Improved
         || (*verdict == Verdict::Inconclusive && observer.watch.keep_inconclusive);
-    let scans = grown(&scans_before, &index_scans(observer).await?);
-    let mut as_watched = on || !keep_group;
+    let scans = grown(&scans_before, &observer.index_scans().await?);
+    let mut as_watched = true;
     if keep_group && !on {
         switchback::switch(changing, applied, true).await?;
     }
@@ -318,11 +318,6 @@ async fn switch(
         .await;
     changing.keep_silent(false);
     switched
-}
-
-/// `idx_scan` of each index.
-async fn index_scans(observer: &Observer<'_>) -> Result<BTreeMap<String, u64>, Failure> {
-    pgassay_postgres::index_scans(observer.session()).await.map_err(postgres_failure)
 }
 
 /// The scans of the index that a change creates.

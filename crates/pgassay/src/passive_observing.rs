@@ -15,7 +15,7 @@ use pgassay_sql::{Catalog, StatementKind};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 use std::cmp::Ordering;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 /// Statements of a bucket that are told apart, by their time; the rest is summed.
@@ -185,6 +185,13 @@ impl<'a> Observer<'a> {
 
     async fn reader_evictions(&mut self) -> Result<Option<u64>, Failure> {
         Ok(self.read().await?.1.evictions)
+    }
+
+    /// `idx_scan` of each index. The session may have idled for as long as an index was built: a reading finds that
+    /// out, and connects again.
+    pub async fn index_scans(&mut self) -> Result<BTreeMap<String, u64>, Failure> {
+        self.read().await?;
+        pgassay_postgres::index_scans(&self.session).await.map_err(postgres_failure)
     }
 
     /// Says something that stays on the screen.
