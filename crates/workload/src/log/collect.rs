@@ -193,7 +193,7 @@ impl<'o> Collector<'o> {
             }
         }
         if !self.control(key, sql) {
-            self.one(entry, Took::of(micros), sql);
+            self.one(entry, key, Took::of(micros), sql);
         }
     }
 
@@ -226,7 +226,7 @@ impl<'o> Collector<'o> {
                 state.begin();
                 implicit = true;
             }
-            self.one(&entry, took, part);
+            self.one(&entry, key, took, part);
         }
         if let Some(key) = key.filter(|_| implicit) {
             self.recording.state(key).end(false);
@@ -252,7 +252,7 @@ impl<'o> Collector<'o> {
     }
 
     /// Takes one statement.
-    fn one(&mut self, entry: &Entry<'_>, took: Took, sql: &[u8]) {
+    fn one(&mut self, entry: &Entry<'_>, key: Option<u64>, took: Took, sql: &[u8]) {
         if sql.len() > MOST_STATEMENT {
             self.tally.too_long += 1;
             return;
@@ -273,7 +273,6 @@ impl<'o> Collector<'o> {
         shape.calls += 1;
         shape.micros += took.share;
         shape.query_id = query_id.or(shape.query_id);
-        let key = entry.session_key();
         let place = self.table.place(hash);
         let recorded = key.filter(|_| self.recording.open());
         let mut usable = false;
