@@ -25,8 +25,6 @@ mod dump_restore;
 mod failure;
 mod goal;
 mod judging;
-#[cfg(test)]
-mod judging_tests;
 mod measure;
 mod measure_copy;
 mod optimize;
