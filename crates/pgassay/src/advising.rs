@@ -3,6 +3,7 @@
 use crate::Answer;
 use crate::cli;
 use crate::commands::Context;
+use crate::engines;
 use crate::failure::{Exit, Failure, chain};
 use jiff::Timestamp;
 use pgassay_model::units::Bytes;
@@ -39,8 +40,12 @@ pub async fn advise(context: &Context<'_>, arguments: &cli::Advise) -> Result<An
         arguments.budget.iter().copied().map(Some).collect()
     };
     let (max_width, time_limit) = (arguments.max_width, arguments.time_limit);
+    let bin = context.common.postgres_bin.as_deref();
+    let mut prepared =
+        engines::prepare(&target, session, &snapshot, &workload, arguments.engine, bin).await?;
+    let notes = std::mem::take(&mut prepared.notes);
     let advices = tokio::task::spawn_blocking(move || {
-        let mut what_if = pgassay_postgres::what_if(runtime, session, &snapshot);
+        let mut what_if = prepared.engine(runtime, &snapshot);
         budgets
             .into_iter()
             .map(|budget| {
@@ -68,6 +73,9 @@ pub async fn advise(context: &Context<'_>, arguments: &cli::Advise) -> Result<An
     })?;
     let mut text = String::new();
     let mut documents = Vec::new();
+    if !arguments.ddl {
+        text.extend(notes.iter().map(|note| format!("note: {note}\n")));
+    }
     for (budget, elapsed_s, advice) in &advices {
         if !arguments.ddl {
             text.push_str(&format!(
@@ -95,7 +103,7 @@ pub async fn advise(context: &Context<'_>, arguments: &cli::Advise) -> Result<An
                 text.push_str(&format!("not proposed: {} ({})\n", rejected.what, rejected.why));
             }
         }
-        documents.push(advice_document(*budget, *elapsed_s, advice));
+        documents.push(advice_document(*budget, *elapsed_s, advice, &notes));
     }
     let document = match documents.len() {
         1 => documents.remove(0),
@@ -134,6 +142,7 @@ fn advice_document(
     budget: Option<Bytes>,
     elapsed_s: f64,
     advice: &pgassay_advise::index::IndexAdvice,
+    notes: &[String],
 ) -> serde_json::Value {
     let indexes: Vec<serde_json::Value> = advice
         .indexes
@@ -154,6 +163,7 @@ fn advice_document(
         "schema": "pgassay/advice/1",
         "generated_at": Timestamp::now().to_string(),
         "engine": advice.engine,
+        "notes": notes,
         "elapsed_s": elapsed_s,
         "what_if_calls": advice.what_if_calls,
         "cost_before": advice.cost_before,

@@ -292,9 +292,23 @@ pub struct Advise {
     /// How long to search
     #[arg(long, value_parser = parse_duration)]
     pub time_limit: Option<Duration>,
+    /// What answers what an index would bring
+    #[arg(long, value_enum, default_value_t = EngineArg::Auto)]
+    pub engine: EngineArg,
     /// Print only the DDL
     #[arg(long)]
     pub ddl: bool,
+}
+
+/// What answers what-if questions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum EngineArg {
+    /// The shadow where it can be built, else HypoPG, else rules from statistics.
+    Auto,
+    /// HypoPG, which has to be installed in the database.
+    Hypopg,
+    /// A server without data on this machine, of the same major version, with the target's statistics.
+    Shadow,
 }
 
 /// `plan`.

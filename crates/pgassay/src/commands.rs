@@ -52,7 +52,8 @@ pub async fn run(
 
 /// What every command gets.
 pub struct Context<'a> {
-    common: &'a cli::Common,
+    /// Flags that every command takes.
+    pub common: &'a cli::Common,
     /// Set by Ctrl-C.
     pub interrupt: &'a Interrupt,
     progress: &'a Progress,

@@ -22,6 +22,7 @@ mod copy_space;
 mod demo;
 mod driving;
 mod dump_restore;
+mod engines;
 mod failure;
 mod goal;
 mod judging;

@@ -1,5 +1,7 @@
 //! Makes a plan: the what-if engine on a session of its own, the advice on a thread that may block.
 
+use crate::cli::EngineArg;
+use crate::engines;
 use crate::failure::{Exit, Failure};
 use crate::target::Target;
 use jiff::Timestamp;
@@ -19,13 +21,15 @@ pub async fn plan(
     budget: Option<Bytes>,
 ) -> Result<Plan, Failure> {
     let session = target.observe().await?;
+    let prepared =
+        engines::prepare(target, session, snapshot, workload, EngineArg::Auto, None).await?;
     let (snapshot, workload) = (snapshot.clone(), workload.clone());
     let (measurement, counters) = (measurement.cloned(), counters.cloned());
     let interrupt = target.interrupt.clone();
     let plan_target = identity(target, &snapshot);
     let runtime = tokio::runtime::Handle::current();
     tokio::task::spawn_blocking(move || {
-        let mut what_if = pgassay_postgres::what_if(runtime, session, &snapshot);
+        let mut what_if = prepared.engine(runtime, &snapshot);
         let options = pgassay_advise::Options { budget, ..pgassay_advise::Options::default() };
         let input = pgassay_advise::Input {
             snapshot: &snapshot,
