@@ -5,9 +5,12 @@
 //! over a Unix-domain socket and over TCP. A round is a run of each, one after the other and in changing order,
 //! so that a neighbour's noise meets both; what is compared is the ratio within a round, ours ÷ pgbench's, as
 //! median [least, largest] of the rounds. Latency percentiles come from rounds of their own, in which pgbench
-//! logs every transaction (`--log`, microseconds): that costs it time which must not count in the others. How
-//! far pgbench agrees with itself, one logged round with the next, stands below. `-- unix 8` restricts it to
-//! one way and number of clients.
+//! logs every transaction (`--log`, microseconds): that costs it time which must not count in the others.
+//!
+//! In a closed loop the time of a round trip is on average clients ÷ throughput (Little's law), so where one of
+//! them drives more requests its latencies are lower by as much: percentiles × throughput stand below, and below
+//! these how far pgbench agrees with itself, one logged round with the next. `-- unix 8` restricts it to one way
+//! and number of clients.
 
 #![allow(
     clippy::expect_used,
@@ -107,22 +110,24 @@ fn compare(
     let (speed, latency) = (rounds(false), rounds(true));
     let place = format!("{name}, {clients} clients");
     let ratios = |figure: Figure| Ratios::within(&speed, figure);
-    let percentiles: [(&str, Figure); 3] = [
-        ("p50", |run| run.latency.p50),
-        ("p95", |run| run.latency.p95),
-        ("p99", |run| run.latency.p99),
+    let percentiles: [(&str, Figure, Figure); 3] = [
+        ("p50", |run| run.latency.p50, |run| run.latency.p50 * run.per_second),
+        ("p95", |run| run.latency.p95, |run| run.latency.p95 * run.per_second),
+        ("p99", |run| run.latency.p99, |run| run.latency.p99 * run.per_second),
     ];
     let mut row = vec![
         throughput.judge(&place, ratios(|run| run.per_second)),
         cpu.judge(&place, ratios(|run| run.client_us)),
     ];
-    let mut itself = vec![String::new(); 2];
-    for (percentile, figure) in percentiles {
+    let (mut by_throughput, mut itself) = (vec![String::new(); 2], vec![String::new(); 2]);
+    for (percentile, figure, product) in percentiles {
         let ratios = Ratios::within(&latency, figure);
         row.push(agreement.judge(&format!("{percentile} {place}"), ratios));
+        by_throughput.push(Ratios::within(&latency, product).to_string());
         itself.push(Ratios::of_pgbench(&latency, figure).to_string());
     }
     print_row(&format!("{name:<4} {clients:>7}"), &row);
+    print_row("  × throughput", &by_throughput);
     print_row("pgbench÷itself", &itself);
     let medians = |pgassay: bool, figure: Figure, rounds: &[Round]| {
         median(rounds.iter().map(|round| figure(if pgassay { &round.ours } else { &round.theirs })))

@@ -430,12 +430,18 @@ fn scale(dialer: &Dialer, requests: &Requests) -> i64 {
         .unwrap_or(1)
 }
 
-/// On how many threads the clients run: in a closed loop on kept connections on no more than there are cores,
-/// since more only switch; otherwise each on one of its own, to be on time.
+/// Whether several clients share a thread: in a closed loop on kept connections. Otherwise each has one of its
+/// own, to be on time.
+fn seated(options: &LoadOptions, scripted: bool) -> bool {
+    let closed = matches!(options.mode, LoadMode::Closed { .. });
+    cfg!(target_os = "linux") && closed && options.connect == Connect::Reuse && !scripted
+}
+
+/// On how many threads the clients run: where they share them on no more than there are cores, since more only
+/// switch.
 fn threads(options: &LoadOptions, scripted: bool) -> u32 {
     let clients = options.mode.clients();
-    let closed = matches!(options.mode, LoadMode::Closed { .. });
-    if !cfg!(target_os = "linux") || !closed || options.connect != Connect::Reuse || scripted {
+    if !seated(options, scripted) {
         return clients;
     }
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
@@ -452,7 +458,7 @@ fn spawn(
     let failed = |source| LoadError::Threads { clients, source };
     let thread = |name: String| std::thread::Builder::new().name(name).stack_size(STACK);
     #[cfg(target_os = "linux")]
-    if shared.threads < clients as usize {
+    if seated(options, !shared.requests.scripts().is_empty()) {
         let threads = u32::try_from(shared.threads).unwrap_or(1);
         for number in 0..threads {
             let numbers = clients * number / threads..clients * (number + 1) / threads;
