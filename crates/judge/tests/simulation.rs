@@ -240,6 +240,28 @@ fn on_a_machine_whose_speed_wanders_before_and_after_are_seldom_called_different
 }
 
 #[test]
+fn three_looks_at_blocks_after_a_change_err_at_most_once_in_twenty_though_the_speed_wanders() {
+    let mut random = StdRng::seed_from_u64(11);
+    let rounds = 1000;
+    let mut state = 0.0;
+    let mut called = 0;
+    for _ in 0..rounds {
+        let mut draw =
+            || -> Vec<f64> { (0..32).map(|_| wandering(&mut random, &mut state)).collect() };
+        let (before, after) = (draw(), draw());
+        called += u32::from(LOOKS.iter().any(|look| {
+            let after = &after[..*look as usize];
+            let level = 1.0 - POCOCK_ALPHA;
+            let sense = Sense::LowerIsBetter;
+            let verdict =
+                compare("m", sense, &before, after, Design::BeforeAfter, level, 0.02, 0.03).verdict;
+            matches!(verdict, Verdict::Improved | Verdict::Regressed)
+        }));
+    }
+    assert!(called <= rounds / 20, "{called} of {rounds}");
+}
+
+#[test]
 fn before_and_after_find_what_they_say_they_can() {
     let mut random = StdRng::seed_from_u64(9);
     let (mut able, mut found) = (0, 0);

@@ -26,6 +26,8 @@ mod engines;
 mod failure;
 mod goal;
 mod judging;
+#[cfg(test)]
+mod judging_tests;
 mod measure;
 mod measure_copy;
 mod optimize;

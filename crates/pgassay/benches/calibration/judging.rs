@@ -64,7 +64,7 @@ pub fn report(file: &str, command: &str, version: u32) {
     }
     println!("# Calibration of the verdicts\n");
     println!(
-        "How often a verdict is right, by real runs on a real server (PostgreSQL {version}): a mix of a statement that burns\nCPU (four of five requests) and a look-up by an index, open loop at a third of the capacity, blocks of {} ms on\nconnections of their own, a core disturbed at random, and whatever else the machine was doing. Slow-downs are real:\nthe first statement does 3, 10 or 30 % more, or the index is dropped. Their true size is the median over all pairs\nof blocks of the case. `{command}` makes this file.\n",
+        "How often a verdict is right, by real runs on a real server (PostgreSQL {version}): a mix of a function that burns\nCPU (four of five requests) and a look-up by an index, open loop at a tenth of the capacity, blocks of {} ms on\nconnections of their own, a core disturbed at random, and whatever else the machine was doing. Slow-downs are real:\nthe function burns more CPU, so that the mean is slower by about 3, 10 or 30 %, or the index is dropped. Their true size is the median over all pairs\nof blocks of the case. `{command}` makes this file.\n",
         BLOCK.as_millis()
     );
     println!(
@@ -149,7 +149,7 @@ fn percent(share: f64) -> String {
 fn name(case: Case) -> String {
     match case {
         Case::Same => "none (A/A)".to_owned(),
-        Case::Cpu(percent) => format!("{percent} % more work"),
+        Case::Cpu(percent) => format!("about {percent} %, by CPU"),
         Case::IndexDropped => "index dropped".to_owned(),
     }
 }
