@@ -1,10 +1,14 @@
-//! Every plan of the shadow is the source's: cost, rows and width at every node, in several settings.
+//! Every plan of the shadow is the source's: cost, rows and width at every node, in several settings; and what is
+//! lacking where not everything can be read or made.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+use pgassay_model::index::RelationName;
 use pgassay_postgres::{Session, SessionOptions, dsn};
-use pgassay_shadow::{Blueprint, BuildOptions, ReadOptions, Shadow};
+use pgassay_shadow::blueprint::Definition;
+use pgassay_shadow::{Blueprint, BuildOptions, ReadOptions, Shadow, ShadowError};
 use pgassay_testkit::{Postgres, PostgresOptions};
 use serde_json::Value;
+use std::sync::OnceLock;
 
 const SCHEMA: &str = include_str!("fidelity/schema.sql");
 const STATEMENTS: &str = include_str!("fidelity/statements.sql");
@@ -21,8 +25,13 @@ const SETTINGS: [&str; 7] = [
     "SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0",
 ];
 
-/// A server of its own: nothing vacuums or analyzes between the two explanations.
-fn source() -> Postgres {
+/// A server of its own, of all tests here: nothing vacuums or analyzes between two explanations.
+fn source() -> &'static Postgres {
+    static SOURCE: OnceLock<Postgres> = OnceLock::new();
+    SOURCE.get_or_init(start)
+}
+
+fn start() -> Postgres {
     let on = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let server = Postgres::start(PostgresOptions {
         settings: vec![on("autovacuum", "off"), on("effective_cache_size", "'300MB'")],
@@ -43,7 +52,13 @@ fn source() -> Postgres {
             .unwrap();
         server.execute("shop", EXPRESSIONS).unwrap();
     }
-    server.execute("shop", "CHECKPOINT").unwrap();
+    for sql in [
+        "CREATE ROLE watcher LOGIN IN ROLE pg_monitor",
+        "CREATE ROLE reader LOGIN; GRANT USAGE ON SCHEMA shop TO reader, watcher; GRANT SELECT ON ALL TABLES IN SCHEMA shop TO reader",
+        "CHECKPOINT",
+    ] {
+        server.execute("shop", sql).unwrap();
+    }
     server
 }
 
@@ -77,15 +92,26 @@ async fn explain(session: &Session, sql: &str) -> Value {
     serde_json::from_str(&text).unwrap()
 }
 
-async fn session_on(server: &Postgres) -> Session {
-    let settings = dsn::resolve(&server.dsn("shop")).unwrap();
+async fn session_as(role: &str) -> Session {
+    let server = tokio::task::spawn_blocking(source).await.unwrap();
+    let mut settings = dsn::resolve(&server.dsn("shop")).unwrap();
+    settings.user = role.to_owned();
     Session::connect(&settings, SessionOptions::default()).await.unwrap()
 }
 
+fn relation(name: &str) -> RelationName {
+    RelationName { schema: "shop".into(), name: name.into() }
+}
+
 /// Statements whose plans differ, in each setting.
-async fn differences(source: &Session, shadow: &Session, statements: &[String]) -> Vec<String> {
+async fn differences(
+    source: &Session,
+    shadow: &Session,
+    settings: &[&str],
+    statements: &[String],
+) -> Vec<String> {
     let mut differ = Vec::new();
-    for setting in SETTINGS {
+    for setting in settings {
         for session in [source, shadow] {
             session.client().batch_execute(&format!("RESET ALL; {setting}")).await.unwrap();
         }
@@ -114,8 +140,7 @@ fn difference(real: &Value, shadowed: &Value) -> String {
 
 #[tokio::test]
 async fn plans_of_a_shadow_are_those_of_its_source_at_every_node_in_every_setting() {
-    let server = tokio::task::spawn_blocking(source).await.unwrap();
-    let session = session_on(&server).await;
+    let session = session_as("postgres").await;
     let began = std::time::Instant::now();
     let blueprint = pgassay_shadow::read(&session, &ReadOptions::default()).await.unwrap();
     eprintln!("read in {:?}", began.elapsed());
@@ -128,8 +153,8 @@ async fn plans_of_a_shadow_are_those_of_its_source_at_every_node_in_every_settin
     eprintln!("built in {:?}", began.elapsed());
     assert_eq!(shadow.lacking(), []);
     let shadowed = shadow.session().await.unwrap();
-    let statements = statements(&server);
-    let differ = differences(&session, &shadowed, &statements).await;
+    let statements = statements(source());
+    let differ = differences(&session, &shadowed, &SETTINGS, &statements).await;
     assert!(
         differ.is_empty(),
         "{} of {} plans differ:\n{}",
@@ -137,4 +162,95 @@ async fn plans_of_a_shadow_are_those_of_its_source_at_every_node_in_every_settin
         statements.len() * SETTINGS.len(),
         differ.join("\n")
     );
+}
+
+#[tokio::test]
+async fn what_pg_stats_shows_is_enough_but_for_expressions_extended_statistics_and_before_17_ranges()
+ {
+    let session = session_as("reader").await;
+    let blueprint = pgassay_shadow::read(&session, &ReadOptions::default()).await.unwrap();
+    let shadow = Shadow::build(&blueprint, &BuildOptions::default()).await.unwrap();
+    // Those with extended statistics are named, and what stands on them.
+    for name in ["customers", "orders", "gold"] {
+        assert!(shadow.unable_for(&relation(name)).is_some(), "{name}: {:?}", shadow.lacking());
+    }
+    for name in ["events", "base", "heir", "Odd names", "never", "per_city"] {
+        assert_eq!(shadow.unable_for(&relation(name)), None, "{name}");
+    }
+    let shadowed = shadow.session().await.unwrap();
+    let super_session = session_as("postgres").await;
+    // Without extended statistics these do not need any; the pages of GIN indexes take a superuser.
+    let unaffected = |sql: &String| {
+        ![
+            "GROUP BY kind",
+            "kind = 'k7'",
+            "GROUP BY city",
+            "tags",
+            "profile @>",
+            "words",
+            "stay_at",
+            "orders_again",
+            "city =",
+            "digits",
+            "(home)",
+            "lower(",
+        ]
+        .iter()
+        .any(|part| sql.contains(part))
+            && (source().version_num() >= 170_000
+                || !["stay", "bid"].iter().any(|part| sql.contains(part)))
+    };
+    let statements: Vec<String> = statements(source()).into_iter().filter(unaffected).collect();
+    assert!(statements.len() > 25, "{}", statements.len());
+    let differ = differences(&super_session, &shadowed, &SETTINGS[..1], &statements).await;
+    assert!(differ.is_empty(), "{}", differ.join("\n"));
+}
+
+#[tokio::test]
+async fn a_role_that_may_only_watch_gets_no_shadow_to_rely_on_and_is_told_why() {
+    let session = session_as("watcher").await;
+    let blueprint = pgassay_shadow::read(&session, &ReadOptions::default()).await.unwrap();
+    assert_eq!(blueprint.endpoints, []);
+    let shadow = Shadow::build(&blueprint, &BuildOptions::default()).await.unwrap();
+    let why = shadow.unable_for(&relation("orders")).unwrap();
+    assert!(why.contains("GRANT pg_read_all_data"), "{why}");
+    let why = shadow.unable_for(&relation("events")).unwrap();
+    assert!(why.contains("statistics of its columns"), "{why}");
+}
+
+#[tokio::test]
+async fn what_can_not_be_made_is_named_with_what_stands_on_it() {
+    let session = session_as("postgres").await;
+    let mut blueprint =
+        pgassay_shadow::read(&session, &ReadOptions { endpoints: false }).await.unwrap();
+    assert_eq!(blueprint.endpoints, []);
+    for (name, sql) in [
+        ("events_rest_0", "CREATE INDEX x ON shop.events_rest_0 USING no_such_method (source)"),
+        ("customers", "CREATE INDEX y ON shop.customers (city no_such_ops)"),
+    ] {
+        blueprint.definitions.push(Definition { relation: Some(relation(name)), sql: sql.into() });
+    }
+    // Out of order: what fails for want of another is tried again.
+    blueprint.definitions.reverse();
+    let shadow = Shadow::build(&blueprint, &BuildOptions::default()).await.unwrap();
+    for name in ["events_rest_0", "events_rest", "events", "customers", "gold"] {
+        assert!(shadow.unable_for(&relation(name)).is_some(), "{name}");
+    }
+    assert!(shadow.unable_for(&relation("customers")).unwrap().contains("no_such_ops"));
+    for name in ["events_1", "orders", "Odd names"] {
+        assert_eq!(shadow.unable_for(&relation(name)), None, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_server_of_the_same_major_version_there_is_no_shadow() {
+    let session = session_as("postgres").await;
+    let mut blueprint =
+        pgassay_shadow::read(&session, &ReadOptions { endpoints: false }).await.unwrap();
+    blueprint.version_num = 90_624;
+    let error = Shadow::build(&blueprint, &BuildOptions::default()).await.unwrap_err();
+    assert!(matches!(error, ShadowError::NoServer { major: 9 }), "{error}");
+    blueprint.database.block_size = 32_768;
+    let error = Shadow::build(&blueprint, &BuildOptions::default()).await.unwrap_err();
+    assert!(matches!(error, ShadowError::BlockSize(32_768)), "{error}");
 }

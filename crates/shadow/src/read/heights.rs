@@ -6,7 +6,7 @@
 
 use super::field;
 use crate::ShadowError;
-use crate::blueprint::Blueprint;
+use crate::blueprint::{Blueprint, Lacking};
 use pgassay_postgres::Reading;
 use pgassay_sql::{quote_identifier, quote_qualified};
 use tokio_postgres::types::Type;
@@ -107,6 +107,7 @@ async fn first_pages(reading: &Reading<'_>, blueprint: &mut Blueprint) -> Result
         .into_iter()
         .chain([by_file])
         .collect();
+    let mut unread = Vec::new();
     for place in gin {
         let Some(size) = blueprint.sizes.get_mut(place) else { continue };
         let name = quote_qualified(&size.schema, &size.name);
@@ -118,6 +119,19 @@ async fn first_pages(reading: &Reading<'_>, blueprint: &mut Blueprint) -> Result
                 break;
             }
         }
+        if size.first_page.is_none() {
+            unread.push(format!("{}.{}", size.schema, size.name));
+        }
+    }
+    if !unread.is_empty() {
+        blueprint.lacking.push(Lacking {
+            relation: None,
+            what: format!(
+                "numbers of entries of the GIN indexes {}, for which the planner's default stands",
+                unread.join(", ")
+            ),
+            why: "only a superuser may read an index's pages".into(),
+        });
     }
     Ok(())
 }

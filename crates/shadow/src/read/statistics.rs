@@ -43,7 +43,7 @@ pub(super) async fn read(
         for row in &reading.rows(UNREADABLE, &[]).await? {
             blueprint.lacking.push(Lacking {
                 relation: Some(super::name(row)?),
-                what: "statistics of its columns".into(),
+                what: field(row, "what")?,
                 why: "this role may not read it; GRANT pg_read_all_data TO the role".into(),
             });
         }

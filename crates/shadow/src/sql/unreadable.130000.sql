@@ -1,8 +1,22 @@
-SELECT n.nspname::pg_catalog.text AS schema, c.relname::pg_catalog.text AS relation
+-- Relations of whose columns pg_stats shows nothing to this role, and those of whose indexes' expressions it does not:
+-- an index has no privileges of its own to be granted, and ranges are shown from 17 on.
+SELECT n.nspname::pg_catalog.text AS schema, c.relname::pg_catalog.text AS relation, made.what
   FROM pg_catalog.pg_class c
   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+ CROSS JOIN LATERAL (
+   SELECT 'statistics of its columns' AS what
+    WHERE EXISTS (SELECT 1 FROM pg_catalog.pg_attribute a
+                   WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+                     AND NOT pg_catalog.has_column_privilege(c.oid, a.attnum, 'SELECT'))
+    UNION ALL
+   SELECT 'statistics of its indexes'' expressions'
+    WHERE EXISTS (SELECT 1 FROM pg_catalog.pg_index i
+                   WHERE i.indrelid = c.oid AND i.indexprs IS NOT NULL
+                     AND NOT pg_catalog.has_column_privilege(i.indexrelid, 1::pg_catalog.int2, 'SELECT'))
+    UNION ALL
+   SELECT 'statistics of its ranges, which pg_stats shows from 17 on'
+    WHERE pg_catalog.current_setting('server_version_num')::pg_catalog.int4 < 170000
+      AND EXISTS (SELECT 1 FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+                   WHERE a.attrelid = c.oid AND a.attnum > 0 AND t.typtype IN ('r', 'm'))) made
  WHERE c.relkind IN ('r', 'p', 'm') AND c.relpersistence <> 't' AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\_%'
-   AND EXISTS (SELECT 1 FROM pg_catalog.pg_attribute a
-                WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-                  AND NOT pg_catalog.has_column_privilege(c.oid, a.attnum, 'SELECT'))
 /* pgassay */
