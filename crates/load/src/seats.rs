@@ -2,8 +2,8 @@
 //!
 //! With a thread for each client every answer costs a switch between threads; here several that have come
 //! meanwhile are taken up without one. Measured by `benches/pgbench.rs` at 32 clients on 2 cores: with a thread
-//! for each, CPU per request was a quarter to a half above pgbench's. A client alone is served so too: where it
-//! blocked in recv(2) on a Unix-domain socket it took a third more CPU than pgbench's, which polls, on a busy host.
+//! for each, CPU per request was a quarter to a half above pgbench's. A client alone is served so too, so that the
+//! same path is measured whatever the number of clients.
 
 use crate::client::{LEAVING, PAUSE, Shared, precise_timers};
 use crate::connection::{Connection, ConnectionError, Opening, Patience, Reading, Ready};
