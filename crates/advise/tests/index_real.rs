@@ -1,12 +1,11 @@
 //! The scenes of `pgassay demo` on a real server: what is proposed with HypoPG, and by rules without it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
-use pgassay_advise::index::{IndexAdvice, IndexOptions, advise};
-use pgassay_model::Timestamp;
-use pgassay_model::interrupt::Interrupt;
-use pgassay_model::workload::{Workload, WorkloadStatement};
-use pgassay_postgres::{Session, SessionOptions, snapshot, what_if};
+mod real_support;
+
+use pgassay_model::workload::WorkloadStatement;
 use pgassay_testkit::{fresh_database, shared};
+use real_support::{ask, ask_in, build, keys};
 
 const OAUTH: &str = include_str!("../../pgassay/scenarios/oauth/schema.sql");
 const OAUTH_INDEXES: &str = include_str!("../../pgassay/scenarios/oauth/indexes.sql");
@@ -61,61 +60,6 @@ fn oauth_workload() -> Vec<WorkloadStatement> {
         statement!("oauth/workload/expired_tokens_cleanup.sql", 1.0, &[]),
         statement!("oauth/workload/active_users_newest_first.sql", 4.0, &[]),
     ]
-}
-
-/// Builds a database, and asks for advice as the command line does.
-fn ask(schema: &str, hypopg: bool, statements: Vec<WorkloadStatement>) -> IndexAdvice {
-    ask_in(&build(schema, hypopg), statements)
-}
-
-fn build(schema: &str, hypopg: bool) -> String {
-    let server = shared();
-    let database = fresh_database(server);
-    if hypopg {
-        server.execute(&database, "CREATE EXTENSION hypopg").unwrap();
-    }
-    server.execute(&database, schema).unwrap();
-    server.execute(&database, "VACUUM ANALYZE").unwrap();
-    database
-}
-
-fn ask_in(database: &str, statements: Vec<WorkloadStatement>) -> IndexAdvice {
-    let workload = Workload {
-        schema: pgassay_model::workload::SCHEMA.into(),
-        generated_at: Timestamp::UNIX_EPOCH,
-        source: "test".into(),
-        statements,
-        skipped: Vec::new(),
-        scripts: Vec::new(),
-        sessions: Vec::new(),
-    };
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let settings = pgassay_postgres::dsn::resolve(&shared().dsn(database)).unwrap();
-    let (session, snapshot) = runtime.block_on(async {
-        let session = Session::connect(&settings, SessionOptions::default()).await.unwrap();
-        let snapshot = snapshot(&session).await.unwrap();
-        (session, snapshot)
-    });
-    let mut engine = what_if(runtime.handle().clone(), session, &snapshot);
-    advise(&snapshot, &workload, engine.as_mut(), &IndexOptions::default(), &Interrupt::default())
-}
-
-fn keys(advice: &IndexAdvice) -> Vec<String> {
-    let mut keys: Vec<String> = advice
-        .indexes
-        .iter()
-        .map(|proposed| {
-            let definition = &proposed.definition;
-            let keys: Vec<&str> = definition
-                .keys
-                .iter()
-                .filter_map(|key| key.column.as_deref().or(key.expression.as_deref()))
-                .collect();
-            format!("{}({})", definition.relation.name, keys.join(","))
-        })
-        .collect();
-    keys.sort();
-    keys
 }
 
 const LOGIN_INDEXES: [&str; 5] = [

@@ -6,8 +6,12 @@ use crate::commands::Context;
 use crate::engines;
 use crate::failure::{Exit, Failure, chain};
 use jiff::Timestamp;
+use pgassay_advise::index::{Advices, IndexAdvice, IndexOptions};
 use pgassay_model::units::Bytes;
 use pgassay_model::workload::{self, Workload, WorkloadStatement};
+
+/// Seed of the search's random choices: equal input gives equal advice.
+const SEED: u64 = 42;
 
 /// Proposes indexes for a workload or one statement; nothing is applied.
 pub async fn advise(context: &Context<'_>, arguments: &cli::Advise) -> Result<Answer, Failure> {
@@ -44,24 +48,19 @@ pub async fn advise(context: &Context<'_>, arguments: &cli::Advise) -> Result<An
     let mut prepared =
         engines::prepare(&target, session, &snapshot, &workload, arguments.engine, bin).await?;
     let notes = std::mem::take(&mut prepared.notes);
-    let advices = tokio::task::spawn_blocking(move || {
+    let (budgets, elapsed_s, advices) = tokio::task::spawn_blocking(move || {
         let mut what_if = prepared.engine(runtime, &snapshot);
-        budgets
-            .into_iter()
-            .map(|budget| {
-                let options =
-                    pgassay_advise::index::IndexOptions { budget, max_width, time_limit, seed: 42 };
-                let began = std::time::Instant::now();
-                let advice = pgassay_advise::index::advise(
-                    &snapshot,
-                    &workload,
-                    what_if.as_mut(),
-                    &options,
-                    &interrupt,
-                );
-                (budget, began.elapsed().as_secs_f64(), advice)
-            })
-            .collect::<Vec<_>>()
+        let options = IndexOptions { max_width, time_limit, seed: SEED, ..IndexOptions::default() };
+        let began = std::time::Instant::now();
+        let advices = pgassay_advise::index::advise_budgets(
+            &snapshot,
+            &workload,
+            what_if.as_mut(),
+            &options,
+            &budgets,
+            &interrupt,
+        );
+        (budgets, began.elapsed().as_secs_f64(), advices)
     })
     .await
     .map_err(|error| {
@@ -76,8 +75,12 @@ pub async fn advise(context: &Context<'_>, arguments: &cli::Advise) -> Result<An
     if !arguments.ddl {
         text.extend(notes.iter().map(|note| format!("note: {note}\n")));
     }
-    for (budget, elapsed_s, advice) in &advices {
+    let frontier = frontier_document(&advices);
+    for (budget, advice) in budgets.iter().zip(&advices.by_budget) {
         if !arguments.ddl {
+            if let Some(budget) = budget {
+                text.push_str(&format!("budget {budget}\n"));
+            }
             text.push_str(&format!(
                 "engine {}, {} what-if calls; workload cost {:.1} → {:.1} (estimates of the {})\n",
                 advice.engine,
@@ -103,7 +106,10 @@ pub async fn advise(context: &Context<'_>, arguments: &cli::Advise) -> Result<An
                 text.push_str(&format!("not proposed: {} ({})\n", rejected.what, rejected.why));
             }
         }
-        documents.push(advice_document(*budget, *elapsed_s, advice, &notes));
+        documents.push(advice_document(*budget, elapsed_s, advice, &notes, &frontier));
+    }
+    if !arguments.ddl {
+        text.push_str(&frontier_text(&advices));
     }
     let document = match documents.len() {
         1 => documents.remove(0),
@@ -111,6 +117,7 @@ pub async fn advise(context: &Context<'_>, arguments: &cli::Advise) -> Result<An
             "schema": "pgassay/advice/1",
             "generated_at": Timestamp::now().to_string(),
             "advices": documents,
+            "frontier": frontier,
         }),
     };
     Ok(Answer { text, json: document.to_string(), yes: true })
@@ -138,11 +145,43 @@ fn single(sql: &str) -> Result<Workload, Failure> {
     })
 }
 
+/// The sets that no other beats in size and cost; `knee` marks where more space stops paying.
+fn frontier_document(advices: &Advices) -> Vec<serde_json::Value> {
+    let points = advices.frontier.iter().enumerate().map(|(place, point)| {
+        serde_json::json!({
+            "size_bytes": point.size,
+            "cost": point.cost,
+            "indexes": point.indexes,
+            "knee": advices.knee == Some(place),
+        })
+    });
+    points.collect()
+}
+
+fn frontier_text(advices: &Advices) -> String {
+    // Nothing to choose from: no index, or one.
+    if advices.frontier.len() < 3 {
+        return String::new();
+    }
+    let mut text = String::from("size against cost (estimates), of the best sets found:\n");
+    for (place, point) in advices.frontier.iter().enumerate() {
+        text.push_str(&format!(
+            "  {:>10}  cost {:.1} with {} indexes{}\n",
+            point.size.to_string(),
+            point.cost,
+            point.indexes.len(),
+            if advices.knee == Some(place) { "  <- more space pays less from here" } else { "" }
+        ));
+    }
+    text
+}
+
 fn advice_document(
     budget: Option<Bytes>,
     elapsed_s: f64,
-    advice: &pgassay_advise::index::IndexAdvice,
+    advice: &IndexAdvice,
     notes: &[String],
+    frontier: &[serde_json::Value],
 ) -> serde_json::Value {
     let indexes: Vec<serde_json::Value> = advice
         .indexes
@@ -176,6 +215,6 @@ fn advice_document(
         "rewrites": [],
         "rejected": advice.rejected,
         "skipped": advice.skipped,
-        "frontier": [],
+        "frontier": frontier,
     })
 }

@@ -1,5 +1,6 @@
 //! Says why: for every index proposed, every index considered and given up, and every statement without one.
 
+use super::rule::Unplanned;
 use super::search::{Search, Set};
 use super::statement::{Asked, note};
 use super::wanted::is_on;
@@ -26,6 +27,8 @@ pub(super) struct Account<'a> {
     /// Of each statement, what stood in the way.
     pub notes: &'a [Vec<String>],
     pub budget: Option<Bytes>,
+    /// Access methods for which rules answered in the engine's place.
+    pub unplanned: &'a Unplanned,
 }
 
 impl Account<'_> {
@@ -88,8 +91,14 @@ impl Account<'_> {
         }
         gains.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         let size = search.candidates.get(candidate)?.size;
-        let source =
-            if search.engine_name() == "rule" { "rule from statistics" } else { "planner" };
+        let engine = search.engine_name();
+        let source = if engine == "rule" {
+            "rule from statistics".to_owned()
+        } else if self.unplanned.borrow().contains(&definition.method) {
+            format!("rule from statistics: {engine} can't plan with {}", definition.method)
+        } else {
+            "planner".to_owned()
+        };
         let mut reasons: Vec<String> = gains
             .iter()
             .take(NAMED)

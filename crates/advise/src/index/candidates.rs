@@ -169,6 +169,7 @@ impl Mention<'_> {
         for (keys, include) in lists.iter().filter_map(|list| Some((list, self.covering(list)?))) {
             self.push(found, keys.clone(), include, None);
         }
+        self.other_methods(found);
     }
 
     /// Keys of several parts, each subject once, at most `max_width`.
@@ -230,6 +231,11 @@ impl Mention<'_> {
             include,
             predicate,
         };
+        self.push_definition(found, definition);
+    }
+
+    /// Adds a candidate, unless an index exists that covers it or it is there already.
+    pub(super) fn push_definition(&self, found: &mut Found, definition: IndexDefinition) {
         if let Some(existing) = cover::existing(self.relation, &definition) {
             let note = format!("{} exists and serves it", existing.name);
             if !found.obstacles.contains(&note) {

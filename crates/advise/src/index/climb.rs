@@ -11,14 +11,14 @@ const STARTS: [f64; 3] = [1.0, 0.5, 0.0];
 const CONFIRMATIONS: usize = 8;
 /// Rounds over the budgets in which parts are torn out and built again, and tries for each budget in a round.
 const REBUILDING_ROUNDS: usize = 3;
-const TRIES: usize = 12;
+const TRIES: usize = 20;
 /// Indexes torn out at once, at most.
 const TORN: u64 = 4;
 
-/// What a budget leaves for estimated sizes: they are right within a few per cent (docs/index-quality.md), and a
-/// budget is of real bytes.
+/// What a budget leaves for estimated sizes: those of a set are right within a per cent or so
+/// (docs/index-quality.md), and a budget is of real bytes.
 pub(super) fn limit(budget: Option<Bytes>) -> u64 {
-    budget.map_or(u64::MAX, |budget| budget.0 - budget.0 / 50)
+    budget.map_or(u64::MAX, |budget| budget.0 - budget.0 / 200)
 }
 
 /// A set under trial.

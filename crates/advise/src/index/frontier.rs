@@ -2,6 +2,9 @@
 
 use super::search::Set;
 
+/// A step on the curve saves at least that share of the cost.
+const STEP: f64 = 0.002;
+
 /// A set whose cost the engine confirmed.
 #[derive(Debug, Clone)]
 pub(super) struct Point {
@@ -48,7 +51,7 @@ impl Archive {
         })
     }
 
-    /// The sets that no other beats in both size and cost, the smallest first.
+    /// The sets that no other beats in both size and cost, the smallest first, without steps too small to matter.
     pub(super) fn frontier(&self) -> Vec<&Point> {
         let mut points: Vec<&Point> = self.points.iter().collect();
         points.sort_by(|a, b| {
@@ -59,8 +62,10 @@ impl Archive {
         });
         let mut best = f64::INFINITY;
         points.retain(|point| {
-            let better = point.objective() < best * (1.0 - 1e-9);
-            best = best.min(point.objective());
+            let better = point.objective() < best * (1.0 - STEP);
+            if better {
+                best = point.objective();
+            }
             better
         });
         points

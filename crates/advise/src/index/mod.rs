@@ -15,6 +15,7 @@ mod frontier;
 mod immutable;
 mod knowledge;
 mod merge;
+mod methods;
 mod moment;
 mod name;
 mod plans;
@@ -153,64 +154,80 @@ pub fn advise_budgets(
     interrupt: &Interrupt,
 ) -> Advices {
     let calls_before = what_if.calls();
-    if what_if.plans_indexes() {
-        return advise_with(snapshot, workload, what_if, options, budgets, interrupt, calls_before);
-    }
     let mut rule = rule::RuleEngine::new(snapshot, what_if);
-    advise_with(snapshot, workload, &mut rule, options, budgets, interrupt, calls_before)
+    let unplanned = rule.unplanned();
+    let question = Question { snapshot, workload, options, budgets, calls_before };
+    question.advise(&mut rule, &unplanned, interrupt)
 }
 
-fn advise_with(
-    snapshot: &Snapshot,
-    workload: &Workload,
-    engine: &mut dyn WhatIf,
-    options: &IndexOptions,
-    budgets: &[Option<Bytes>],
-    interrupt: &Interrupt,
+/// What is asked.
+struct Question<'a> {
+    snapshot: &'a Snapshot,
+    workload: &'a Workload,
+    options: &'a IndexOptions,
+    budgets: &'a [Option<Bytes>],
     calls_before: u64,
-) -> Advices {
-    let stop = search::Stop {
-        deadline: options.time_limit.and_then(|limit| Instant::now().checked_add(limit)),
-        interrupt: interrupt.clone(),
-    };
-    let (asked, skipped) = statement::read(snapshot, workload, engine, &stop);
-    let worth = least_worth(&asked, budgets);
-    let mut notes: Vec<Vec<String>> = Vec::new();
-    let mut search = search::Search::new(snapshot, &asked, engine, worth, options.seed, stop);
-    for (position, statement) in asked.iter().enumerate() {
-        notes.push(match candidates::candidates(snapshot, statement, options.max_width.max(1)) {
-            Ok(found) => {
-                search.offer(position, found.definitions);
-                found.obstacles
-            }
-            Err(reason) => vec![reason],
-        });
+}
+
+impl Question<'_> {
+    fn advise(
+        &self,
+        engine: &mut dyn WhatIf,
+        unplanned: &rule::Unplanned,
+        interrupt: &Interrupt,
+    ) -> Advices {
+        let Question { snapshot, workload, options, budgets, calls_before } = *self;
+        let stop = search::Stop {
+            deadline: options.time_limit.and_then(|limit| Instant::now().checked_add(limit)),
+            interrupt: interrupt.clone(),
+        };
+        let (asked, skipped) = statement::read(snapshot, workload, engine, &stop);
+        let worth = least_worth(&asked, budgets);
+        let mut notes: Vec<Vec<String>> = Vec::new();
+        let mut search = search::Search::new(snapshot, &asked, engine, worth, options.seed, stop);
+        for (position, statement) in asked.iter().enumerate() {
+            notes.push(
+                match candidates::candidates(snapshot, statement, options.max_width.max(1)) {
+                    Ok(found) => {
+                        search.offer(position, found.definitions);
+                        found.obstacles
+                    }
+                    Err(reason) => vec![reason],
+                },
+            );
+        }
+        search.run(budgets);
+        let frontier = search.frontier();
+        let curve: Vec<(f64, f64)> =
+            frontier.iter().map(|point| (point.size.0 as f64, point.cost)).collect();
+        let mut by_budget = Vec::new();
+        for budget in budgets {
+            search.choose(*budget);
+            let account = account::Account {
+                snapshot,
+                asked: &asked,
+                notes: &notes,
+                budget: *budget,
+                unplanned,
+            };
+            let (indexes, rejected) = account.write(&mut search);
+            by_budget.push(IndexAdvice {
+                engine: search.engine_name().to_owned(),
+                what_if_calls: 0,
+                cost_before: search.cost_before(),
+                cost_after: search.cost_after(),
+                indexes,
+                rejected,
+                skipped: skipped.clone(),
+            });
+        }
+        // The questions were asked for all budgets together.
+        let calls = search.calls().saturating_sub(calls_before);
+        for advice in &mut by_budget {
+            advice.what_if_calls = calls;
+        }
+        Advices { by_budget, knee: frontier::knee(&curve), frontier }
     }
-    search.run(budgets);
-    let frontier = search.frontier();
-    let curve: Vec<(f64, f64)> =
-        frontier.iter().map(|point| (point.size.0 as f64, point.cost)).collect();
-    let mut by_budget = Vec::new();
-    for budget in budgets {
-        search.choose(*budget);
-        let account = account::Account { snapshot, asked: &asked, notes: &notes, budget: *budget };
-        let (indexes, rejected) = account.write(&mut search);
-        by_budget.push(IndexAdvice {
-            engine: search.engine_name().to_owned(),
-            what_if_calls: 0,
-            cost_before: search.cost_before(),
-            cost_after: search.cost_after(),
-            indexes,
-            rejected,
-            skipped: skipped.clone(),
-        });
-    }
-    // The questions were asked for all budgets together.
-    let calls = search.calls().saturating_sub(calls_before);
-    for advice in &mut by_budget {
-        advice.what_if_calls = calls;
-    }
-    Advices { by_budget, knee: frontier::knee(&curve), frontier }
 }
 
 /// The share that an index must save.

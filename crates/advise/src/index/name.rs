@@ -34,7 +34,10 @@ pub(super) fn choose(index: &IndexDefinition, taken: &BTreeSet<String>) -> Strin
     if !index.include.is_empty() {
         stem.push_str("_covering");
     }
-    if index.keys.iter().any(|key| key.opclass.is_some()) {
+    if index.method != "btree" {
+        stem.push('_');
+        stem.push_str(&index.method);
+    } else if index.keys.iter().any(|key| key.opclass.is_some()) {
         stem.push_str("_pattern");
     }
     let mut number = 0u32;

@@ -1,7 +1,8 @@
 //! The rule engine: what a statement would cost under other indexes, where no engine can plan with them.
 //!
 //! Only ratios of its formulas are used where the server plans the statement as it is: the estimate is the
-//! planner's cost today × (formula with the indexes ÷ formula without).
+//! planner's cost today × (formula with the indexes ÷ formula without). The same for single access methods that
+//! an engine can't plan with, as HypoPG can't with GIN and GiST: the engine's cost with the others × that ratio.
 
 use super::rule_path::{Costs, Path, Reading};
 use super::selectivity;
@@ -12,7 +13,8 @@ use pgassay_model::units::Bytes;
 use pgassay_model::what_if::{Hypothesis, PlannedCost, WhatIf, WhatIfError};
 use pgassay_model::workload::WorkloadStatement;
 use pgassay_sql::{StatementKind, StatementShape, shape};
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
 const ENGINE: &str = "rule";
@@ -23,7 +25,11 @@ pub(super) struct RuleEngine<'a> {
     planner: &'a mut dyn WhatIf,
     costs: Costs,
     known: HashMap<String, Rc<Known>>,
+    unplanned: Unplanned,
 }
+
+/// Access methods that the engine was found to have no plans with, shared with whoever writes about the plans.
+pub(super) type Unplanned = Rc<RefCell<BTreeSet<String>>>;
 
 /// A statement with its cost today.
 struct Known {
@@ -35,7 +41,82 @@ struct Known {
 impl<'a> RuleEngine<'a> {
     /// Rules for the target of `snapshot`; `planner` answers for what exists.
     pub(super) fn new(snapshot: &'a Snapshot, planner: &'a mut dyn WhatIf) -> Self {
-        RuleEngine { snapshot, planner, costs: Costs::of(snapshot), known: HashMap::new() }
+        RuleEngine {
+            snapshot,
+            planner,
+            costs: Costs::of(snapshot),
+            known: HashMap::new(),
+            unplanned: Unplanned::default(),
+        }
+    }
+
+    /// The access methods that it answers for in the planner's place.
+    pub(super) fn unplanned(&self) -> Unplanned {
+        Rc::clone(&self.unplanned)
+    }
+
+    /// The planner's answer, with rules for the access methods that it can't plan with.
+    fn blended(
+        &mut self,
+        statement: &WorkloadStatement,
+        hypothesis: &Hypothesis,
+    ) -> Result<PlannedCost, WhatIfError> {
+        let unplanned = self.unplanned();
+        let planned = |index: &&IndexDefinition| !unplanned.borrow().contains(&index.method);
+        let (able, unable): (Vec<&IndexDefinition>, Vec<&IndexDefinition>) =
+            hypothesis.indexes.iter().partition(planned);
+        let question = Hypothesis {
+            indexes: able.into_iter().cloned().collect(),
+            hidden: hypothesis.hidden.clone(),
+            parameters: hypothesis.parameters.clone(),
+        };
+        let plan = match self.planner.cost(statement, &question) {
+            Err(WhatIfError::Unsupported { engine, reason }) => {
+                // Found out once: a method whose index alone is refused as well.
+                let mut found = false;
+                let methods: BTreeSet<&str> = question
+                    .indexes
+                    .iter()
+                    .map(|index| index.method.as_str())
+                    .filter(|method| *method != "btree")
+                    .collect();
+                for method in methods {
+                    let of_method = question.indexes.iter().find(|index| index.method == method);
+                    let alone = Hypothesis {
+                        indexes: of_method.into_iter().cloned().collect(),
+                        ..Hypothesis::default()
+                    };
+                    if let Err(WhatIfError::Unsupported { .. }) =
+                        self.planner.cost(statement, &alone)
+                    {
+                        found |= unplanned.borrow_mut().insert(method.to_owned());
+                    }
+                }
+                return match found {
+                    true => self.blended(statement, hypothesis),
+                    false => Err(WhatIfError::Unsupported { engine, reason }),
+                };
+            }
+            answer => answer?,
+        };
+        if unable.is_empty() {
+            return Ok(plan);
+        }
+        let known = self.known(statement)?;
+        let (without, _) = self.formula(statement, &known.shape, &question.indexes);
+        let (with, used) = self.formula(statement, &known.shape, &hypothesis.indexes);
+        let names: Vec<String> = used
+            .into_iter()
+            .filter(|name| unable.iter().any(|index| index.name == *name))
+            .collect();
+        if names.is_empty() || with >= without {
+            return Ok(plan);
+        }
+        Ok(PlannedCost {
+            total_cost: plan.total_cost * (with / without.max(f64::MIN_POSITIVE)),
+            shape: plan.shape,
+            indexes: plan.indexes.into_iter().chain(names).collect(),
+        })
     }
 
     fn known(&mut self, statement: &WorkloadStatement) -> Result<Rc<Known>, WhatIfError> {
@@ -52,7 +133,7 @@ impl<'a> RuleEngine<'a> {
             Err(error) if shape.relations.is_empty() || !shape.unknown_relations.is_empty() => {
                 return Err(error);
             }
-            Err(_) => PlannedCost { total_cost: formula, shape: ENGINE.into(), indexes: used },
+            Err(_) => PlannedCost { total_cost: formula, shape: ENGINE.into(), indexes: used, rows: None },
         };
         let known = Rc::new(Known { shape, today, formula });
         self.known.insert(statement.id.clone(), Rc::clone(&known));
@@ -169,7 +250,7 @@ impl<'a> RuleEngine<'a> {
 
 impl WhatIf for RuleEngine<'_> {
     fn engine(&self) -> &'static str {
-        ENGINE
+        if self.planner.plans_indexes() { self.planner.engine() } else { ENGINE }
     }
 
     fn plans_indexes(&self) -> bool {
@@ -181,6 +262,9 @@ impl WhatIf for RuleEngine<'_> {
         statement: &WorkloadStatement,
         hypothesis: &Hypothesis,
     ) -> Result<PlannedCost, WhatIfError> {
+        if self.planner.plans_indexes() {
+            return self.blended(statement, hypothesis);
+        }
         if !hypothesis.parameters.is_empty() || !hypothesis.hidden.is_empty() {
             return self.planner.cost(statement, hypothesis);
         }

@@ -6,7 +6,7 @@
 
 use super::cover::normal;
 use super::wanted::{constant_condition, is_on};
-use super::{selectivity, size};
+use super::{methods, selectivity, size};
 use pgassay_model::index::{IndexDefinition, IndexKey};
 use pgassay_model::relation::Relation;
 use pgassay_model::snapshot::Snapshot;
@@ -82,6 +82,7 @@ impl Reading<'_> {
     pub(super) fn paths(&self, indexes: &[&IndexDefinition]) -> Vec<Path> {
         let mut paths = vec![self.sequential()];
         paths.extend(indexes.iter().filter_map(|index| self.by_index(index)).flatten());
+        paths.extend(indexes.iter().filter_map(|index| self.by_bitmap(index)));
         paths.extend(self.by_alternatives(indexes));
         paths
     }
@@ -242,6 +243,56 @@ impl Reading<'_> {
                 ordered: false,
             },
         ])
+    }
+
+    /// A bitmap scan of an index of another method than B-tree: `hashcostestimate`, `brincostestimate` and
+    /// `gincostestimate` of selfuncs.c without their finer points.
+    fn by_bitmap(&self, index: &IndexDefinition) -> Option<Path> {
+        let key = index.keys.first().filter(|_| index.method != "btree")?;
+        let served: Vec<&Predicate> = self
+            .predicates()
+            .filter(|predicate| {
+                let type_name = methods::type_of(self.relation, &predicate.subject);
+                is_on(key, &predicate.subject)
+                    && methods::finds(index, &type_name, &predicate.operator)
+            })
+            .collect();
+        if served.is_empty() {
+            return None;
+        }
+        let all_rows = selectivity::rows(self.relation);
+        let pages = (self.relation.pages as f64).max(1.0);
+        let share = selectivity::together(self.relation, self.statement, served.iter().copied());
+        let index_pages = size::estimate(self.relation, index, 1.0);
+        let (index_cost, read, fetched) = if index.method == "brin" {
+            let ranges = (pages / 128.0).ceil();
+            let correlation = key
+                .column
+                .as_deref()
+                .and_then(|name| self.relation.column(name)?.statistics.as_ref()?.correlation)
+                .map_or(0.0, f64::abs);
+            let touched = ((ranges * share).ceil() / correlation.max(1e-10)).min(ranges);
+            let cost =
+                index_pages * self.costs.seq_page + 0.1 * self.costs.operator * touched * 128.0;
+            (cost, all_rows * touched / ranges, (pages * touched / ranges).max(1.0))
+        } else {
+            let read = (all_rows * share).max(1.0);
+            // The way down, and the pages of the entries that match.
+            let visited = 3.0 + (share * index_pages).ceil();
+            let cost = visited * self.costs.random_page + read * self.costs.index_tuple;
+            (cost, read, pages_fetched(pages, read))
+        };
+        let page = self.costs.random_page
+            - (self.costs.random_page - self.costs.seq_page) * (fetched / pages).sqrt();
+        let conditions = (self.predicates().count() + self.bound.len()) as f64;
+        Some(Path {
+            cost: index_cost
+                + fetched * page
+                + read * (self.costs.tuple + (conditions + 1.0) * self.costs.operator),
+            rows: self.rows(),
+            indexes: vec![index.name.clone()],
+            ordered: false,
+        })
     }
 
     /// Conditions that the index finds rows by, and how many of its keys are bound by equality.

@@ -2,7 +2,7 @@
 
 use super::candidates::{Found, Mention};
 use super::statement::Asked;
-use super::{cover, immutable, selectivity};
+use super::{cover, immutable, methods, selectivity};
 use pgassay_model::index::{IndexDefinition, IndexKey};
 use pgassay_model::relation::Relation;
 use pgassay_sql::{Operator, Predicate, Subject, ValueKind, quote_identifier};
@@ -49,6 +49,12 @@ impl Mention<'_> {
             .iter()
             .filter(|predicate| predicate.relation == self.mention);
         for predicate in of_mention {
+            let type_name = self.type_of(&predicate.subject);
+            if methods::is_theirs(&type_name, &predicate.operator)
+                || (predicate.operator == Operator::In && type_name.ends_with("[]"))
+            {
+                continue;
+            }
             let key = match self.key(&predicate.subject) {
                 Ok(key) => key,
                 Err(reason) => {
@@ -87,7 +93,8 @@ impl Mention<'_> {
             let useless = condition.is_some() && share.share > USELESS_SHARE;
             match operator {
                 Operator::Equal | Operator::In | Operator::IsNull if !useless => {
-                    let distinct = selectivity::distinct(self.relation, &predicate.subject).unwrap_or(200.0);
+                    let distinct =
+                        selectivity::distinct(self.relation, &predicate.subject).unwrap_or(200.0);
                     if !wanted.equal.iter().any(|(known, _)| cover::same_subject(known, &key)) {
                         wanted.equal.push((key, distinct));
                     }
@@ -102,10 +109,9 @@ impl Mention<'_> {
                     "<> on {} keeps nearly every row, and no index finds rows by it",
                     subject_text(&predicate.subject)
                 )),
-                Operator::OtherLike => found.obstacles.push(format!(
-                    "LIKE on {} does not begin with constant text, so a B-tree can't find rows by it (a trigram index of pg_trgm could; pgassay does not propose those)",
-                    subject_text(&predicate.subject)
-                )),
+                // What trigrams could do is said where they are looked at.
+                Operator::OtherLike => {}
+                Operator::Other(name) if matches!(name.as_str(), "~~*" | "~" | "~*") => {}
                 Operator::Other(name) => found.obstacles.push(format!(
                     "operator {name} on {} is not one a B-tree finds rows by",
                     subject_text(&predicate.subject)

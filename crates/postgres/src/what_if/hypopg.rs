@@ -112,7 +112,16 @@ impl Hypopg {
             self.schema
         );
         let texts: Vec<&str> = new.iter().map(|(ddl, _)| ddl.as_str()).collect();
-        let rows = ask(session, &sql, &[(&texts, Type::TEXT_ARRAY)]).await?;
+        let rows = match ask(session, &sql, &[(&texts, Type::TEXT_ARRAY)]).await {
+            Ok(rows) => rows,
+            Err(error) => {
+                // Those before the one it refuses exist all the same, and it is not known under which names.
+                self.existing.clear();
+                let sql = format!("SELECT {}.hypopg_reset() IS NULL /* pgassay */", self.schema);
+                ask(session, &sql, &[]).await?;
+                return Err(error);
+            }
+        };
         for ((ddl, index), row) in new.iter().zip(&rows) {
             let created = row.try_get(0).ok().zip(row.try_get(1).ok());
             let Some((oid, hypothetical_name)) = created else { break };

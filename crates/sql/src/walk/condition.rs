@@ -105,9 +105,9 @@ impl Walk<'_> {
             }
             return;
         }
-        let (relation, subject, value) = match sides {
-            (Some((relation, subject)), None) => (relation, subject, right),
-            (None, Some((relation, subject))) => (relation, subject, left),
+        let (relation, subject, value, flipped) = match sides {
+            (Some((relation, subject)), None) => (relation, subject, right, false),
+            (None, Some((relation, subject))) => (relation, subject, left, true),
             _ => return,
         };
         let kind = |node: Option<&NodeEnum>| match node {
@@ -125,6 +125,7 @@ impl Walk<'_> {
                     "=" => Operator::Equal,
                     "<>" | "!=" => Operator::NotEqual,
                     "<" | "<=" | ">" | ">=" => Operator::Range,
+                    other if flipped => Operator::Other(commutator(other).to_owned()),
                     other => Operator::Other(other.to_owned()),
                 };
                 if let (Some(number), Some(used)) =
@@ -162,7 +163,7 @@ impl Walk<'_> {
                 relation,
                 subject,
                 Operator::Other(name.to_owned()),
-                ValueKind::Other,
+                kind(value),
                 in_or,
             ),
         }
@@ -198,6 +199,17 @@ impl Walk<'_> {
             None => ValueKind::Other,
         };
         self.shape.predicates.push(Predicate { relation, subject, operator, value, in_or });
+    }
+}
+
+/// What an operator is called with its sides exchanged (`pg_operator.oprcom`).
+fn commutator(name: &str) -> &str {
+    match name {
+        "@>" => "<@",
+        "<@" => "@>",
+        "<<" => ">>",
+        ">>" => "<<",
+        other => other,
     }
 }
 
