@@ -69,9 +69,10 @@ fn correlation_parts(side: &[f64]) -> (f64, f64) {
     (products, side.iter().map(|value| (value - mean).powi(2)).sum())
 }
 
-/// The largest distance between medians of a side's stretches; of its halves, where it holds no two stretches.
+/// The largest distance between medians of a side's stretches, four where it is long; of its halves, where it holds no
+/// two stretches.
 fn stretches_apart(side: &[f64]) -> f64 {
-    let length = STRETCH.min(side.len() / 2).max(1);
+    let length = STRETCH.max(side.len().div_ceil(4)).min(side.len() / 2).max(1);
     let medians: Vec<f64> = side.chunks_exact(length).filter_map(median).collect();
     let largest = medians.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let smallest = medians.iter().copied().fold(f64::INFINITY, f64::min);

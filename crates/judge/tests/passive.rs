@@ -84,8 +84,8 @@ fn a_faster_statement_is_an_improvement_and_its_blocks_are_named() {
 
 #[test]
 fn another_mix_of_the_same_statements_is_no_change() {
-    let before = observed(30, 1, &[SLOW, FAST]);
-    let after = observed(30, 2, &[("slow", 300, 10.0, 1.0, 500.0), FAST]);
+    let before = observed(60, 1, &[SLOW, FAST]);
+    let after = observed(60, 2, &[("slow", 300, 10.0, 1.0, 500.0), FAST]);
     let judgement = compare_observations(&before, &after);
     assert_eq!(judgement.verdict, Verdict::Equivalent, "{}", judgement.reason);
 }
