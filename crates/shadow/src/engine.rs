@@ -147,7 +147,7 @@ impl Engine {
             .runtime
             .block_on(plan(
                 &self.shadow,
-                &mut self.explain,
+                &self.explain,
                 statement,
                 &switched,
                 &hypothesis.parameters,
@@ -236,7 +236,7 @@ impl Engine {
 /// Plans with some indexes switched the other way and some parameters set; nothing of it stays.
 async fn plan(
     shadow: &Shadow,
-    explain: &mut Explain,
+    explain: &Explain,
     statement: &WorkloadStatement,
     switched: &BTreeSet<u32>,
     parameters: &[(String, String)],
@@ -263,13 +263,17 @@ async fn plan(
         ));
     }
     begin.push_str(" /* pgassay */");
-    let began = batch(explain, &begin).await.map_err(Failure::Parameter);
-    let plans = match began {
-        Ok(()) => explain.statement(statement, &[]).await,
-        Err(error) => Err(error),
-    };
-    batch(explain, "ROLLBACK /* pgassay */").await.map_err(Failure::Plan)?;
-    plans
+    // In this order on one connection, all sent before the first is answered.
+    let (began, plans, ended) = tokio::join!(
+        biased;
+        batch(explain, &begin),
+        explain.statement(statement, &[]),
+        batch(explain, "ROLLBACK /* pgassay */"),
+    );
+    began.map_err(Failure::Parameter)?;
+    let plans = plans?;
+    ended.map_err(Failure::Plan)?;
+    Ok(plans)
 }
 
 async fn batch(explain: &Explain, sql: &str) -> Result<(), pgassay_postgres::PostgresError> {

@@ -3,7 +3,9 @@
 use super::plan::Json;
 use crate::{PostgresError, Session};
 use bytes::BytesMut;
+use futures_util::future::join_all;
 use pgassay_model::workload::WorkloadStatement;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio_postgres::types::{Format, IsNull, ToSql, Type, to_sql_checked};
 
 /// How many parameter sets of a statement are planned with, spread evenly over those it has.
@@ -23,13 +25,13 @@ pub enum Failure {
 #[derive(Debug)]
 pub struct Explain {
     session: Session,
-    calls: u64,
+    calls: AtomicU64,
 }
 
 impl Explain {
     /// Explains in this session.
     pub fn new(session: Session) -> Self {
-        Explain { session, calls: 0 }
+        Explain { session, calls: AtomicU64::new(0) }
     }
 
     /// The session.
@@ -39,26 +41,25 @@ impl Explain {
 
     /// EXPLAINs so far.
     pub fn calls(&self) -> u64 {
-        self.calls
+        self.calls.load(Ordering::Relaxed)
     }
 
     /// Plans of a statement, one for each of up to five parameter sets.
     pub async fn statement(
-        &mut self,
+        &self,
         statement: &WorkloadStatement,
         parameters: &[(String, String)],
     ) -> Result<Vec<serde_json::Value>, Failure> {
         let sql = explain(&statement.sql);
         let sets = spread(&statement.parameters);
-        self.calls += sets.len() as u64;
-        let mut plans = Vec::with_capacity(sets.len());
+        self.calls.fetch_add(sets.len() as u64, Ordering::Relaxed);
         if parameters.is_empty() && !self.session.pooled() {
             // The session's guards hold, and one round trip is a third of the time of three.
-            for set in sets {
-                plans.push(self.plain(&sql, set).await.map_err(Failure::Plan)?);
-            }
-            return Ok(plans);
+            // All are sent before the first is answered.
+            let asked = join_all(sets.iter().map(|set| self.plain(&sql, set))).await;
+            return asked.into_iter().map(|plan| plan.map_err(Failure::Plan)).collect();
         }
+        let mut plans = Vec::with_capacity(sets.len());
         let reading = self.session.read(DOING).await.map_err(Failure::Plan)?;
         let result = async {
             for (name, value) in parameters {
@@ -83,8 +84,8 @@ impl Explain {
     }
 
     /// The plan of a statement of our own, without parameters.
-    pub async fn own(&mut self, sql: &str) -> Result<serde_json::Value, PostgresError> {
-        self.calls += 1;
+    pub async fn own(&self, sql: &str) -> Result<serde_json::Value, PostgresError> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
         if !self.session.pooled() {
             return self.plain(&explain(sql), &[]).await;
         }
