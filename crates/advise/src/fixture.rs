@@ -181,6 +181,7 @@ pub(crate) fn index(relation: &str, name: &str, column: &str, unique: bool) -> I
         replica_identity: false,
         size: Bytes(10 << 20),
         scans: 1000,
+        last_scan: None,
     }
 }
 
@@ -208,6 +209,7 @@ pub(crate) fn users() -> Relation {
         columns: vec![column("id", "bigint"), column("username", "text"), column("email", "text")],
         indexes: vec![index("users", "users_pkey", "id", true)],
         foreign_keys: Vec::new(),
+        has_children: false,
         activity: RelationActivity {
             live_rows: 500_000,
             index_scans: 1000,
@@ -327,7 +329,7 @@ pub(crate) struct FakeWhatIf {
 }
 
 fn planned(cost: f64, shape: &str) -> PlannedCost {
-    PlannedCost { total_cost: cost, shape: shape.into(), indexes: Vec::new() }
+    PlannedCost { total_cost: cost, shape: shape.into(), indexes: Vec::new(), rows: None }
 }
 
 impl FakeWhatIf {

@@ -35,16 +35,10 @@ impl Building<'_> {
         schema: &str,
         name: &str,
     ) -> Result<Vec<String>, ChangeError> {
-        let mut notes = Vec::new();
         let mut attempt = 1;
         loop {
             match self.attempt(doing, sql, attempt).await {
-                Ok(()) => {
-                    if attempt > 1 {
-                        notes.push(format!("took {attempt} attempts, since locks were held"));
-                    }
-                    return Ok(notes);
-                }
+                Ok(()) => return Ok(attempts_note(attempt)),
                 Err(error) if lock_trouble(&error) && attempt < self.options.attempts => {
                     self.drop_leftover(schema, name).await?;
                     self.wait(attempt).await?;
@@ -53,6 +47,43 @@ impl Building<'_> {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Runs REINDEX CONCURRENTLY; what an attempt that ran into the lock time-out has left (`leftovers`) is dropped
+    /// before the next. Returns notes.
+    pub(crate) async fn rebuild<F>(
+        &self,
+        doing: &str,
+        sql: &str,
+        schema: &str,
+        leftovers: impl Fn() -> F,
+    ) -> Result<Vec<String>, ChangeError>
+    where
+        F: Future<Output = Result<Vec<String>, ChangeError>>,
+    {
+        let mut attempt = 1;
+        loop {
+            match self.attempt(doing, sql, attempt).await {
+                Ok(()) => return Ok(attempts_note(attempt)),
+                Err(error) if lock_trouble(&error) && attempt < self.options.attempts => {
+                    for left in leftovers().await? {
+                        self.drop_index(schema, &left).await?;
+                    }
+                    self.wait(attempt).await?;
+                    attempt += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Runs what leaves nothing behind where it fails, again while locks are held. Returns notes.
+    pub(crate) async fn run_again(
+        &self,
+        doing: &str,
+        sql: &str,
+    ) -> Result<Vec<String>, ChangeError> {
+        self.rebuild(doing, sql, "", || std::future::ready(Ok(Vec::new()))).await
     }
 
     /// Drops an INVALID index that an attempt has left; a valid one of that name is not of ours.
@@ -185,6 +216,11 @@ impl Building<'_> {
             Err(error) => tracing::warn!(%error, pid, "no connection to cancel the statement with"),
         }
     }
+}
+
+fn attempts_note(attempts: u32) -> Vec<String> {
+    let note = || format!("took {attempts} attempts, since locks were held");
+    (attempts > 1).then(note).into_iter().collect()
 }
 
 /// Waits double with each attempt, up to 32 times the first.

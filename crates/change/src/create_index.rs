@@ -88,17 +88,27 @@ pub(crate) async fn preflight(
             found: if found.ddl.is_empty() { "a relation of that name".into() } else { found.ddl },
         });
     }
+    enough_space(server, &what, estimated_size)
+}
+
+/// Refuses what would fill the server's disk, where that can be seen.
+pub(crate) fn enough_space(
+    server: &Server,
+    what: &str,
+    estimated_size: Bytes,
+) -> Result<(), ChangeError> {
     if let Some(directory) = &server.local_data_directory
         && let Some((free, kept)) = free_space(directory)
         && (free.0 as f64) < estimated_size.0 as f64 + kept
     {
-        return Err(refused(
-            format!(
+        return Err(ChangeError::Refused {
+            what: what.to_owned(),
+            reason: format!(
                 "it takes about {estimated_size} and only {free} are free in {}",
                 directory.display()
             ),
-            "free disk space, or leave this change out",
-        ));
+            hint: "free disk space, or leave this change out".into(),
+        });
     }
     Ok(())
 }

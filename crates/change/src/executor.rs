@@ -9,7 +9,9 @@ use crate::journal::{ChangeRecord, Journal, JournalState};
 use crate::options::{ExecutorOptions, FaultPoint};
 use crate::recovery::Standing;
 use crate::set_pooler::{self, EditedFile};
-use crate::{analyze, create_index, drop_index, lock, set_parameter, snapshot};
+use crate::{
+    analyze, create_index, create_statistics, drop_index, lock, reindex, set_parameter, snapshot,
+};
 use pgassay_model::change::{Change, Undo};
 use pgassay_model::connection::ConnectionSettings;
 use pgassay_model::plan::{PlanTarget, PlannedChange};
@@ -132,6 +134,12 @@ impl<'a> Executor<'a> {
                 drop_index::preflight(client, server, relation, name, ddl).await
             }
             Change::Analyze { relation } => analyze::preflight(client, server, relation).await,
+            Change::CreateStatistics { definition } => {
+                create_statistics::preflight(client, server, definition).await
+            }
+            Change::Reindex { relation, name, ddl, estimated_size } => {
+                reindex::preflight(client, server, relation, name, ddl, *estimated_size).await
+            }
             Change::SetParameter { name, from, to } => {
                 set_parameter::preflight(client, server, name, from, to).await
             }
@@ -308,6 +316,10 @@ impl<'a> Executor<'a> {
             Change::SetParameter { name, .. } => {
                 set_parameter::observe(self.client(), &self.server, name).await?
             }
+            Change::CreateStatistics { definition } => create_statistics::undo_of(definition),
+            Change::Reindex { relation, name, .. } => {
+                reindex::observe(self.client(), relation, name).await?
+            }
             Change::Analyze { .. } | Change::SetPooler { .. } => Undo::Nothing,
         };
         Ok(Observed { undo, file: None })
@@ -335,6 +347,17 @@ impl<'a> Executor<'a> {
             }
             Change::Analyze { relation } => {
                 analyze::apply(&building, relation).await.map(|notes| (false, notes))
+            }
+            Change::CreateStatistics { definition } => {
+                let notes = create_statistics::apply(&building, definition).await?;
+                create_statistics::verify(client, definition).await?;
+                Ok((false, notes))
+            }
+            Change::Reindex { relation, name, ddl, .. } => {
+                let (schema, undo) = (&relation.schema, &observed.undo);
+                let notes = reindex::apply(&building, schema, name, undo).await?;
+                reindex::verify(client, schema, name, ddl, undo).await?;
+                Ok((false, notes))
             }
             Change::SetParameter { name, to, .. } => {
                 set_parameter::apply(client, name, to).await?;
@@ -368,6 +391,12 @@ impl<'a> Executor<'a> {
             }
             (Change::DropIndex { relation, name, ddl }, _) => {
                 drop_index::standing(client, relation, name, ddl).await
+            }
+            (Change::CreateStatistics { definition }, _) => {
+                create_statistics::standing(client, definition).await
+            }
+            (Change::Reindex { relation, name, .. }, Some(undo)) => {
+                reindex::standing(client, &relation.schema, name, undo).await
             }
             (Change::SetParameter { name, to, .. }, Some(Undo::RestoreParameter { entry, .. })) => {
                 set_parameter::standing(client, &self.server, name, to, entry.as_deref()).await

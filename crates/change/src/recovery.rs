@@ -5,7 +5,7 @@
 use crate::error::ChangeError;
 use crate::executor::Executor;
 use crate::journal::{ChangeRecord, JournalState};
-use crate::{create_index, drop_index, set_parameter, set_pooler};
+use crate::{create_index, create_statistics, drop_index, reindex, set_parameter, set_pooler};
 use pgassay_model::change::{Change, Undo};
 use pgassay_model::run::RunState;
 
@@ -169,6 +169,15 @@ impl Executor<'_> {
                 drop_index::verify(client, relation, name).await.map(|()| Vec::new())
             }
             Change::Analyze { .. } => Ok(Vec::new()),
+            Change::CreateStatistics { definition } => {
+                create_statistics::verify(client, definition).await.map(|()| Vec::new())
+            }
+            Change::Reindex { relation, name, ddl, .. } => {
+                let undo = change.undo.as_ref().unwrap_or(&Undo::Nothing);
+                reindex::verify(client, &relation.schema, name, ddl, undo)
+                    .await
+                    .map(|()| Vec::new())
+            }
             Change::SetParameter { name, to, .. } => {
                 set_parameter::reload(client, name).await?;
                 let (pending, now) = set_parameter::verify(client, &self.server, name, to).await?;

@@ -5,7 +5,9 @@ use crate::executor::{Executor, heed_the_client};
 use crate::journal::{ChangeRecord, JournalState};
 use crate::options::FaultPoint;
 use crate::recovery::Standing;
-use crate::{create_index, drop_index, lock, set_parameter, set_pooler};
+use crate::{
+    create_index, create_statistics, drop_index, lock, reindex, set_parameter, set_pooler,
+};
 use pgassay_model::change::Undo;
 use pgassay_model::run::RunState;
 use pgassay_postgres::{Session, SessionOptions};
@@ -128,6 +130,12 @@ impl Executor<'_> {
             }
             Undo::RestoreIndex { schema, name, ddl } => {
                 drop_index::undo(&building, schema, name, ddl).await
+            }
+            Undo::DropStatistics { schema, name } => {
+                create_statistics::undo(&building, schema, name).await
+            }
+            Undo::DropLeftovers { schema, name, oid, known } => {
+                reindex::undo(&building, schema, name, *oid, known).await
             }
             Undo::Nothing => Ok(vec!["ANALYZE has no undo: the new statistics stay".into()]),
             Undo::RestoreParameter { name, entry, following, effective } => {

@@ -2,6 +2,7 @@
 //!
 //! Closed, because journals written years ago must still load: variants are added, never altered.
 
+use crate::extended_statistics::StatisticsDefinition;
 use crate::index::{IndexDefinition, RelationName};
 use crate::units::Bytes;
 use serde::{Deserialize, Serialize};
@@ -31,6 +32,23 @@ pub enum Change {
     Analyze {
         /// The relation.
         relation: RelationName,
+    },
+    /// CREATE STATISTICS, and ANALYZE of its columns, in one transaction.
+    CreateStatistics {
+        /// The statistics object.
+        definition: StatisticsDefinition,
+    },
+    /// REINDEX INDEX CONCURRENTLY: the same index without its empty space. The old one is gone: undo has nothing to
+    /// restore, and clears up what a rebuild that was cut off has left.
+    Reindex {
+        /// Its relation.
+        relation: RelationName,
+        /// Name of the index, in the relation's schema.
+        name: String,
+        /// `pg_get_indexdef` as observed: what must still hold when the plan is applied.
+        ddl: String,
+        /// Size expected of the new one, for the disk-space check.
+        estimated_size: Bytes,
     },
     /// ALTER SYSTEM SET, and a reload.
     SetParameter {
@@ -89,6 +107,8 @@ impl Change {
             Change::CreateIndex { .. } => "create_index",
             Change::DropIndex { .. } => "drop_index",
             Change::Analyze { .. } => "analyze",
+            Change::CreateStatistics { .. } => "create_statistics",
+            Change::Reindex { .. } => "reindex",
             Change::SetParameter { .. } => "set_parameter",
             Change::SetPooler { .. } => "set_pooler",
         }
@@ -117,6 +137,24 @@ pub enum Undo {
     },
     /// Nothing to restore (ANALYZE).
     Nothing,
+    /// Drop a statistics object that did not exist before.
+    DropStatistics {
+        /// Its schema.
+        schema: String,
+        /// Its name.
+        name: String,
+    },
+    /// Drop what REINDEX CONCURRENTLY has left of a rebuild that was cut off.
+    DropLeftovers {
+        /// Schema of the index.
+        schema: String,
+        /// Its name.
+        name: String,
+        /// `pg_class.oid` before: the rebuilt index has another.
+        oid: u32,
+        /// INVALID indexes on the relation that were there before, and are not of ours.
+        known: Vec<String>,
+    },
     /// The entry of postgresql.auto.conf as it was.
     RestoreParameter {
         /// Parameter name.

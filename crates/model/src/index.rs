@@ -93,4 +93,7 @@ pub struct Index {
     pub size: Bytes,
     /// `pg_stat_user_indexes.idx_scan`.
     pub scans: u64,
+    /// `pg_stat_user_indexes.last_idx_scan` (16+); None: never since the statistics were reset, or not known.
+    #[serde(default)]
+    pub last_scan: Option<crate::Timestamp>,
 }

@@ -6,6 +6,7 @@
 pub mod change;
 pub mod comparison;
 pub mod connection;
+pub mod extended_statistics;
 pub mod index;
 pub mod index_size;
 pub mod interrupt;

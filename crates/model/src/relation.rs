@@ -28,6 +28,9 @@ pub struct Relation {
     pub indexes: Vec<Index>,
     /// Foreign keys from it to others.
     pub foreign_keys: Vec<ForeignKey>,
+    /// Whether others inherit from it or are its partitions (`pg_class.relhassubclass`).
+    #[serde(default)]
+    pub has_children: bool,
     /// Activity since `stats_reset`.
     pub activity: RelationActivity,
 }
@@ -91,6 +94,9 @@ pub struct ForeignKey {
     pub columns: Vec<String>,
     /// Relation referred to.
     pub references: RelationName,
+    /// Columns referred to, in the order of `columns`.
+    #[serde(default)]
+    pub referenced: Vec<String>,
 }
 
 /// Counters of `pg_stat_user_tables`, since the statistics were last reset.

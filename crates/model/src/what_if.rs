@@ -24,6 +24,8 @@ pub struct PlannedCost {
     pub shape: String,
     /// Names of indexes the plan uses, hypothetical ones by the name in their definition.
     pub indexes: Vec<String>,
+    /// The planner's estimate of the rows returned; None where the engine has no opinion.
+    pub rows: Option<f64>,
 }
 
 /// Why a what-if question could not be answered.

@@ -133,7 +133,10 @@ pub async fn validate(
                     }
                 }
             }
-            Change::DropIndex { .. } | Change::Analyze { .. } => {}
+            Change::DropIndex { .. }
+            | Change::Analyze { .. }
+            | Change::CreateStatistics { .. }
+            | Change::Reindex { .. } => {}
         }
     }
     let index = ValidationTest {

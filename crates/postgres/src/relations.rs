@@ -1,4 +1,4 @@
-//! User relations with columns, statistics, indexes, foreign keys and activity: four set-based queries.
+//! User relations with columns, statistics, indexes, foreign keys and activity: four set-based queries, and one more from 16 on.
 
 use crate::fields::Fields;
 use crate::{PostgresError, Reading};
@@ -10,6 +10,8 @@ use std::collections::HashMap;
 const RELATIONS: &str = include_str!("sql/relations.130000.sql");
 const COLUMNS: &str = include_str!("sql/columns.130000.sql");
 const INDEXES: &str = include_str!("sql/indexes.130000.sql");
+/// From 16 on.
+const LAST_SCANS: &str = include_str!("sql/last_scans.160000.sql");
 const FOREIGN_KEYS: &str = include_str!("sql/foreign_keys.130000.sql");
 
 /// Relations, and how many of them this role may not SELECT from.
@@ -20,7 +22,10 @@ pub(crate) struct Relations {
     pub locked: Vec<RelationName>,
 }
 
-pub(crate) async fn read_relations(reading: &Reading<'_>) -> Result<Relations, PostgresError> {
+pub(crate) async fn read_relations(
+    reading: &Reading<'_>,
+    version_num: u32,
+) -> Result<Relations, PostgresError> {
     let doing = reading.doing();
     let mut unreadable = 0;
     let mut locked = Vec::new();
@@ -53,6 +58,16 @@ pub(crate) async fn read_relations(reading: &Reading<'_>) -> Result<Relations, P
             relation.indexes.push(index);
         }
     }
+    if version_num >= 160_000 {
+        let mut last = HashMap::new();
+        for row in &reading.rows(LAST_SCANS, &[]).await? {
+            let fields = Fields::new(row, doing);
+            last.insert(fields.get::<u32>("index")?, fields.time("last_scan")?);
+        }
+        for index in relations.iter_mut().flat_map(|relation| &mut relation.indexes) {
+            index.last_scan = last.get(&index.oid).copied().flatten();
+        }
+    }
     for row in &reading.rows(FOREIGN_KEYS, &[]).await? {
         let fields = Fields::new(row, doing);
         if let Some(relation) = of(fields)?.and_then(|place| relations.get_mut(place)) {
@@ -63,6 +78,7 @@ pub(crate) async fn read_relations(reading: &Reading<'_>) -> Result<Relations, P
                     schema: fields.get("references_schema")?,
                     name: fields.get("references_name")?,
                 },
+                referenced: fields.get("referenced")?,
             });
         }
     }
@@ -82,6 +98,7 @@ fn relation(fields: Fields<'_>) -> Result<Relation, PostgresError> {
         columns: Vec::new(),
         indexes: Vec::new(),
         foreign_keys: Vec::new(),
+        has_children: fields.get("has_children")?,
         activity: RelationActivity {
             sequential_scans: fields.count("sequential_scans")?,
             sequential_rows_read: fields.count("sequential_rows_read")?,
@@ -171,6 +188,7 @@ fn index(fields: Fields<'_>, relation: RelationName) -> Result<Index, PostgresEr
         replica_identity: fields.get("replica_identity")?,
         size: Bytes(fields.count("size")?),
         scans: fields.count("scans")?,
+        last_scan: None,
     })
 }
 

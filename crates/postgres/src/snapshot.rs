@@ -30,7 +30,7 @@ pub async fn snapshot(session: &Session) -> Result<Snapshot, PostgresError> {
     let reading = session.read("taking a snapshot").await?;
     let (server, backend) = server(&reading, session.version_num()).await?;
     let counters = read_counters(&reading, session.version_num()).await?;
-    let relations = read_relations(&reading).await?;
+    let relations = read_relations(&reading, session.version_num()).await?;
     let statements = read_statements(&reading).await?;
     // Within the transaction: a pooler may give the backend to another client after it.
     let host = host::observe(&backend, server.data_directory.as_deref());

@@ -2,16 +2,20 @@
 
 mod ddl;
 mod quote;
+mod rewrite;
 mod shape;
+mod statistics;
 mod text;
 mod walk;
 
 pub use ddl::{drop_index_ddl, index_ddl, is_only_index};
 pub use quote::{quote_identifier, quote_literal, quote_qualified};
+pub use rewrite::{Rewrite, Rule, for_many_keys, rewrites, without_order_index};
 pub use shape::{
     Catalog, Join, Operator, OrderKey, ParameterRole, ParameterUse, Predicate, RelationUse,
     StatementKind, StatementShape, Subject, ValueKind, shape,
 };
+pub use statistics::{analyze_ddl, drop_statistics_ddl, is_only_statistics, statistics_ddl};
 pub use text::{fingerprint, normalise, parameter_count, single_statement, with_literals};
 
 /// Why a text could not be used as SQL.

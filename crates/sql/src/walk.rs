@@ -13,6 +13,8 @@ type Boxed = Option<Box<Node>>;
 mod condition;
 mod expression;
 
+pub(crate) use expression::expression_text;
+
 pub(crate) struct Walk<'a> {
     catalog: &'a dyn Catalog,
     shape: StatementShape,

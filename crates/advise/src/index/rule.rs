@@ -116,6 +116,7 @@ impl<'a> RuleEngine<'a> {
             total_cost: plan.total_cost * (with / without.max(f64::MIN_POSITIVE)),
             shape: plan.shape,
             indexes: plan.indexes.into_iter().chain(names).collect(),
+            rows: plan.rows,
         })
     }
 
@@ -278,6 +279,7 @@ impl WhatIf for RuleEngine<'_> {
             total_cost: known.today.total_cost * ratio,
             shape: ENGINE.into(),
             indexes,
+            rows: known.today.rows,
         })
     }
 

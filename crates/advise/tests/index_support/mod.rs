@@ -76,7 +76,7 @@ impl WhatIf for Table {
             statement: statement.id.clone(),
             reason: "not in the table".into(),
         })?;
-        Ok(PlannedCost { total_cost, shape: String::new(), indexes: index.into_iter().collect() })
+        Ok(PlannedCost { total_cost, shape: String::new(), indexes: index.into_iter().collect(), rows: None })
     }
     fn index_size(&mut self, _: &IndexDefinition) -> Option<Bytes> {
         None
@@ -142,6 +142,7 @@ pub fn index(relation: &str, keys: &[&str]) -> Index {
         replica_identity: false,
         size: Bytes(0),
         scans: 0,
+        last_scan: None,
     }
 }
 
@@ -171,6 +172,7 @@ pub fn relation(relation: &str, rows: f64, pages: u64, columns: Vec<Column>) -> 
         columns,
         indexes: vec![index(relation, &["id"])],
         foreign_keys: Vec::new(),
+        has_children: false,
         activity: RelationActivity::default(),
     }
 }

@@ -14,6 +14,7 @@ SELECT c.oid, n.nspname::pg_catalog.text AS schema, c.relname::pg_catalog.text A
        CASE WHEN c.reltuples < 0 OR (c.reltuples = 0 AND c.relpages = 0 AND s.last_vacuum IS NULL
                  AND s.last_autovacuum IS NULL AND s.last_analyze IS NULL AND s.last_autoanalyze IS NULL)
             THEN NULL ELSE c.reltuples::pg_catalog.float8 END AS rows,
+       c.relhassubclass AS has_children,
        c.relallvisible::pg_catalog.int8 AS all_visible_pages,
        pg_catalog.has_table_privilege(c.oid, 'SELECT')
          OR pg_catalog.has_any_column_privilege(c.oid, 'SELECT') AS readable,

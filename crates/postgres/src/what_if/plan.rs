@@ -44,10 +44,12 @@ impl Json<'_> {
 /// to those of their definitions.
 pub fn summary(plans: &[Value], names: &HashMap<String, String>) -> Option<PlannedCost> {
     let mut total = 0.0;
+    let mut rows = 0.0;
     let mut shapes: Vec<String> = Vec::new();
     let mut indexes: Vec<String> = Vec::new();
     for plan in plans {
         total += plan.get("Total Cost")?.as_f64()?;
+        rows += plan.get("Plan Rows").and_then(Value::as_f64).unwrap_or(f64::NAN);
         let shape = shape(plan, names, &mut indexes);
         if !shapes.contains(&shape) {
             shapes.push(shape);
@@ -57,6 +59,7 @@ pub fn summary(plans: &[Value], names: &HashMap<String, String>) -> Option<Plann
         total_cost: total / plans.len() as f64,
         shape: shapes.join(" | "),
         indexes,
+        rows: Some(rows / plans.len() as f64).filter(|rows| rows.is_finite()),
     })
 }
 

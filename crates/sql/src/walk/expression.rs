@@ -214,7 +214,7 @@ pub(super) fn constant(node: &NodeEnum) -> Option<String> {
 }
 
 /// An expression as SQL.
-fn expression_text(node: &NodeEnum) -> Option<String> {
+pub(crate) fn expression_text(node: &NodeEnum) -> Option<String> {
     let select = SelectStmt {
         target_list: vec![Node {
             node: Some(NodeEnum::ResTarget(Box::new(protobuf::ResTarget {
