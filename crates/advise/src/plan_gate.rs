@@ -149,8 +149,12 @@ mod tests {
 
     #[test]
     fn a_cheaper_plan_of_the_same_shape_is_told_apart() {
-        let plan =
-            |total_cost| PlannedCost { total_cost, shape: "Sort".into(), indexes: Vec::new(), rows: None };
+        let plan = |total_cost| PlannedCost {
+            total_cost,
+            shape: "Sort".into(),
+            indexes: Vec::new(),
+            rows: None,
+        };
         assert!(!compare("a", &plan(100.0), &plan(50.0)).unwrap().shape_changes());
         assert_eq!(compare("a", &plan(100.0), &plan(99.5)), None);
         assert_eq!(compare("a", &plan(100.0), &plan(120.0)), None);

@@ -205,6 +205,26 @@ async fn killed_while_an_index_is_dropped_it_is_built_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_while_an_index_is_rebuilt_it_leaves_no_second_one_and_others_leftovers_alone() {
+    let target = Target::new();
+    // Somebody else's, which was there before.
+    target.execute("CREATE INDEX orders_pkey_ccnew ON orders (customer)");
+    target.execute(
+        "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'orders_pkey_ccnew'::regclass",
+    );
+    let before = target.picture();
+    let holder = hold_a_snapshot(&target).await;
+    let (child, run) = victim_of(&target, Kind::Reindex, None);
+    building(&target);
+    kill9(child);
+    let second = "SELECT count(*) FROM pg_class WHERE relname = 'orders_pkey_ccnew1'";
+    assert_eq!(target.value(second).as_deref(), Some("1"));
+    recover_and_take_back(&target, &run, &before, JournalState::Failed).await;
+    assert_eq!(target.value(second).as_deref(), Some("0"));
+    holder.batch_execute("COMMIT").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_between_alter_system_and_the_reload_the_parameter_is_finished_or_put_back() {
     let target = Target::new();
     let before = target.picture();

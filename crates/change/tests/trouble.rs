@@ -173,6 +173,8 @@ async fn without_rights_nothing_is_touched_and_the_grants_named_are_enough() {
         Kind::CreateIndex,
         Kind::DropIndex,
         Kind::Analyze,
+        Kind::CreateStatistics,
+        Kind::Reindex,
         Kind::SetParameter,
         Kind::PoolerUserlist,
     ] {
@@ -204,7 +206,7 @@ async fn without_rights_nothing_is_touched_and_the_grants_named_are_enough() {
             granted.push(grant.clone());
         }
         println!("{kind:?}: {granted:?}");
-        if kind == Kind::Analyze {
+        if matches!(kind, Kind::Analyze | Kind::CreateStatistics) {
             target.execute(&format!("REVOKE shopkeeper FROM {}", settings.user));
         }
     }
@@ -321,6 +323,71 @@ async fn a_held_lock_is_waited_for_in_short_attempts_and_then_the_index_is_built
     assert!(applied.notes[0].contains("attempts, since locks were held"), "{:?}", applied.notes);
     executor.rollback_run(&run).await.unwrap();
     assert_eq!(target.picture(), before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rebuild_that_runs_into_a_held_lock_is_tried_again_and_leaves_one_index() {
+    let target = Target::new();
+    let (journal, session) = (target.journal(), target.session().await);
+    let options = || ExecutorOptions { attempts: 8, ..target.options() };
+    let mut executor = open(&journal, &session, options).await;
+    let run = journal.start_run(&executor.target(), None).unwrap();
+    let before = target.picture();
+    let holder = hold_a_lock(&target).await;
+    let change = target.planned(Kind::Reindex);
+    let applied = beside(executor.apply(&run, &change), || {
+        eventually("a first attempt", || waiting(&target, "REINDEX") == "1");
+        eventually("the leftover being dropped", || waiting(&target, "DROP INDEX") == "1");
+        target::on_thread(async move { holder.batch_execute("COMMIT").await.unwrap() });
+    });
+    let applied = applied.unwrap();
+    assert!(applied.notes[0].contains("attempts, since locks were held"), "{:?}", applied.notes);
+    assert_eq!(target.picture(), before, "the same index, and no leftover");
+    executor.rollback(&run, "c1").await.unwrap();
+    assert!(journal.change(&run, "c1").unwrap().outcome.contains("no undo"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_rebuilt_or_described_is_refused() {
+    let target = Target::new();
+    target.execute("CREATE EXTENSION IF NOT EXISTS btree_gist");
+    target.execute("ALTER TABLE orders ADD CONSTRAINT apart EXCLUDE USING gist (id WITH =)");
+    let refuse = async |change: Change| {
+        let error = refused(&target, &target.settings(), change).await;
+        assert!(
+            matches!(error, ChangeError::Refused { .. } | ChangeError::Stale { .. }),
+            "{error}"
+        );
+        error.to_string()
+    };
+    let reindex = |name: &str, ddl: &str| Change::Reindex {
+        relation: orders(),
+        name: name.into(),
+        ddl: ddl.into(),
+        estimated_size: Bytes(1 << 20),
+    };
+    let excluding = reindex("apart", "CREATE INDEX apart ON public.orders USING gist (id)");
+    assert!(refuse(excluding).await.contains("exclusion constraint"));
+    let other =
+        reindex("orders_note", "CREATE INDEX orders_note ON public.orders USING btree (id)");
+    assert!(refuse(other).await.contains("(note)"));
+    let huge = Change::Reindex {
+        relation: orders(),
+        name: "orders_note".into(),
+        ddl: "CREATE INDEX orders_note ON public.orders USING btree (note)".into(),
+        estimated_size: Bytes(1 << 60),
+    };
+    assert!(refuse(huge).await.contains("are free in"));
+    let Change::CreateStatistics { definition } = target.change(Kind::CreateStatistics) else {
+        panic!()
+    };
+    let mut injected = definition.clone();
+    injected.expression = Some("note) FROM orders; DROP TABLE orders; --".into());
+    assert!(
+        refuse(Change::CreateStatistics { definition: injected }).await.contains("nothing else")
+    );
+    target.execute("CREATE STATISTICS orders_customer_note ON id, note FROM orders");
+    assert!(refuse(Change::CreateStatistics { definition }).await.contains("no such statistics"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -134,7 +134,9 @@ impl<'a> RuleEngine<'a> {
             Err(error) if shape.relations.is_empty() || !shape.unknown_relations.is_empty() => {
                 return Err(error);
             }
-            Err(_) => PlannedCost { total_cost: formula, shape: ENGINE.into(), indexes: used, rows: None },
+            Err(_) => {
+                PlannedCost { total_cost: formula, shape: ENGINE.into(), indexes: used, rows: None }
+            }
         };
         let known = Rc::new(Known { shape, today, formula });
         self.known.insert(statement.id.clone(), Rc::clone(&known));

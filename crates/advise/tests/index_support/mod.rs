@@ -76,7 +76,12 @@ impl WhatIf for Table {
             statement: statement.id.clone(),
             reason: "not in the table".into(),
         })?;
-        Ok(PlannedCost { total_cost, shape: String::new(), indexes: index.into_iter().collect(), rows: None })
+        Ok(PlannedCost {
+            total_cost,
+            shape: String::new(),
+            indexes: index.into_iter().collect(),
+            rows: None,
+        })
     }
     fn index_size(&mut self, _: &IndexDefinition) -> Option<Bytes> {
         None

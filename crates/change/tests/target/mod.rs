@@ -5,6 +5,7 @@
 use pgassay_change::{ChangeError, Executor, ExecutorOptions, Journal, PoolerAccess};
 use pgassay_model::change::{Change, PoolerEdit, PoolerSettingChange};
 use pgassay_model::connection::ConnectionSettings;
+use pgassay_model::extended_statistics::{StatisticsDefinition, StatisticsKind};
 use pgassay_model::index::{IndexDefinition, IndexKey, RelationName};
 use pgassay_model::plan::{Expected, ExpectedSource, PlannedChange, Risk, RiskLevel};
 use pgassay_model::units::Bytes;
@@ -25,16 +26,20 @@ pub enum Kind {
     CreateIndex,
     DropIndex,
     Analyze,
+    CreateStatistics,
+    Reindex,
     SetParameter,
     PoolerIni,
     PoolerUserlist,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 6] = [
+    pub const ALL: [Kind; 8] = [
         Kind::CreateIndex,
         Kind::DropIndex,
         Kind::Analyze,
+        Kind::CreateStatistics,
+        Kind::Reindex,
         Kind::SetParameter,
         Kind::PoolerIni,
         Kind::PoolerUserlist,
@@ -158,6 +163,9 @@ impl Target {
             SELECT 'column', c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull::text
             FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
             WHERE c.relname = 'orders' AND a.attnum > 0
+            UNION ALL
+            SELECT 'statistics', n.nspname, s.stxname, pg_get_statisticsobjdef(s.oid), ''
+            FROM pg_statistic_ext s JOIN pg_namespace n ON n.oid = s.stxnamespace
             ORDER BY 1, 2, 3, 4, 5";
         Picture {
             schema: self.server.query(&self.database, schema).unwrap(),
@@ -210,6 +218,21 @@ impl Target {
                 ddl: "CREATE INDEX orders_note ON public.orders USING btree (note)".into(),
             },
             Kind::Analyze => Change::Analyze { relation: orders() },
+            Kind::CreateStatistics => Change::CreateStatistics {
+                definition: StatisticsDefinition {
+                    relation: orders(),
+                    name: "orders_customer_note".into(),
+                    kinds: vec![StatisticsKind::Dependencies, StatisticsKind::Mcv],
+                    columns: vec!["customer".into(), "note".into()],
+                    expression: None,
+                },
+            },
+            Kind::Reindex => Change::Reindex {
+                relation: orders(),
+                name: "orders_pkey".into(),
+                ddl: "CREATE UNIQUE INDEX orders_pkey ON public.orders USING btree (id)".into(),
+                estimated_size: Bytes(1 << 20),
+            },
             Kind::SetParameter => Change::SetParameter {
                 name: "work_mem".into(),
                 from: "5MB".into(),
@@ -248,6 +271,11 @@ impl Target {
             Kind::CreateIndex => index("orders_customer"),
             Kind::DropIndex => !index("orders_note"),
             Kind::Analyze => true,
+            Kind::CreateStatistics => picture.schema.iter().any(|row| {
+                row.first() == Some(&Some("statistics".into()))
+                    && row.get(2) == Some(&Some("orders_customer_note".into()))
+            }),
+            Kind::Reindex => index("orders_pkey"),
             Kind::SetParameter => {
                 picture.auto_conf.contains("work_mem = '9MB'") && picture.work_mem == "9MB"
             }

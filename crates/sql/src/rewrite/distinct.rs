@@ -58,6 +58,20 @@ pub(super) fn union(select: &mut SelectStmt, scope: &Scope<'_>) -> Option<Note> 
     )))
 }
 
+/// The whole number within a cast that keeps different ones apart.
+fn one_to_one<'n>(node: &'n NodeEnum, scope: &Scope<'_>) -> &'n NodeEnum {
+    let NodeEnum::TypeCast(cast) = node else { return node };
+    let wider =
+        matches!(node::type_name(cast.type_name.as_ref()), Some("int8" | "numeric" | "text"));
+    let whole = scope
+        .column(inner(&cast.arg))
+        .is_some_and(|found| matches!(found.type_name(), "smallint" | "integer" | "bigint"));
+    match (inner(&cast.arg), wider && whole) {
+        (Some(argument), true) => argument,
+        _ => node,
+    }
+}
+
 /// The keys that keep a SELECT's rows apart: of each relation all columns of one that is unique and never NULL. Of an
 /// outer join too: a row filled with NULLs comes once for each row of the other side.
 fn duplicate_free(select: &SelectStmt, scope: &Scope<'_>) -> Option<String> {
@@ -87,7 +101,7 @@ fn duplicate_free(select: &SelectStmt, scope: &Scope<'_>) -> Option<String> {
                 }
             }
             other => {
-                if let Some(found) = scope.column(Some(other)) {
+                if let Some(found) = scope.column(Some(one_to_one(other, scope))) {
                     returned.insert((&found.mention.alias, &found.column.name));
                 } else if matches!(other, NodeEnum::FuncCall(_)) {
                     // It may return a set, or be an aggregate.
