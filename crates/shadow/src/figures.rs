@@ -7,6 +7,7 @@ use crate::load::{broken, refusal};
 use futures_util::future::join_all;
 use pgassay_model::index::RelationName;
 use pgassay_postgres::Session;
+use tokio_postgres::Statement;
 use tokio_postgres::types::Type;
 
 const PIPELINE: usize = 30;
@@ -32,9 +33,13 @@ pub(crate) async fn put(
     session.client().batch_execute(CASTS).await.map_err(|error| broken(doing, &error))?;
     session.client().batch_execute(OWN_OPERATOR).await.map_err(|error| broken(doing, &error))?;
     let mut lacking = Vec::new();
-    let sql = column_sql();
+    let insert = session
+        .client()
+        .prepare_typed(&column_sql(), &COLUMN_TYPES)
+        .await
+        .map_err(|error| broken(doing, &error))?;
     for some in columns.chunks(PIPELINE) {
-        let run = some.iter().map(|one| column(session, &sql, one));
+        let run = some.iter().map(|one| column(session, &insert, one));
         for (one, result) in some.iter().zip(join_all(run).await) {
             if let Err(error) = result {
                 lacking.push(Lacking {
@@ -66,29 +71,42 @@ pub(crate) async fn put(
 
 async fn column(
     session: &Session,
-    sql: &str,
+    insert: &Statement,
     one: &ColumnStatistics,
 ) -> Result<(), tokio_postgres::Error> {
     let slots = serde_json::to_string(&one.figures.slots).unwrap_or_else(|_| "[]".into());
     session
         .client()
-        .query_typed(
-            sql,
+        .execute(
+            insert,
             &[
-                (&one.schema, Type::TEXT),
-                (&one.relation, Type::TEXT),
-                (&one.column, Type::TEXT),
-                (&one.number, Type::INT2),
-                (&one.inherited, Type::BOOL),
-                (&one.figures.null_fraction, Type::FLOAT4),
-                (&one.figures.width, Type::INT4),
-                (&one.figures.distinct, Type::FLOAT4),
-                (&slots, Type::TEXT),
+                &one.schema,
+                &one.relation,
+                &one.column,
+                &one.number,
+                &one.inherited,
+                &one.figures.null_fraction,
+                &one.figures.width,
+                &one.figures.distinct,
+                &slots,
             ],
         )
         .await
         .map(|_| ())
 }
+
+/// Parameters of [`column_sql`].
+const COLUMN_TYPES: [Type; 9] = [
+    Type::TEXT,
+    Type::TEXT,
+    Type::TEXT,
+    Type::INT2,
+    Type::BOOL,
+    Type::FLOAT4,
+    Type::INT4,
+    Type::FLOAT4,
+    Type::TEXT,
+];
 
 async fn put_extended(
     session: &Session,
@@ -119,9 +137,8 @@ fn column_sql() -> String {
          INSERT INTO pg_catalog.pg_statistic (starelid, staattnum, stainherit, stanullfrac, stawidth, stadistinct, {})
          SELECT a.attrelid, a.attnum, $5, $6, $7, $8, {}
            FROM given
-           JOIN pg_catalog.pg_namespace n ON n.nspname = $1
-           JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = $2
-           JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND NOT a.attisdropped
+           JOIN pg_catalog.pg_attribute a ON NOT a.attisdropped
+                AND a.attrelid = pg_catalog.format('%I.%I', $1, $2)::pg_catalog.regclass
                 AND CASE WHEN $4 IS NULL THEN a.attname = $3 ELSE a.attnum = $4 END
          /* pgassay */",
         slot_columns(),

@@ -12,7 +12,7 @@ use tokio_postgres::types::{ToSql, Type};
 const PIPELINE: usize = 30;
 
 /// Triggers and foreign keys are not fired, names come qualified, and functions may refer to what comes later.
-const LOADING: &str = "SET session_replication_role = replica; SET search_path = pg_catalog; \
+const LOADING: &str = "SET session_replication_role = replica; SET plan_cache_mode = force_generic_plan; SET wal_skip_threshold = '2MB'; SET search_path = pg_catalog; \
     SET check_function_bodies = off; SET client_min_messages = error; SET standard_conforming_strings = on; \
     SET row_security = off; SET statement_timeout = 0; SET lc_monetary = 'C'; SET lc_numeric = 'C'; \
     SET DateStyle = 'ISO, MDY'; SET IntervalStyle = postgres; SET TimeZone = 'UTC' /* pgassay */";

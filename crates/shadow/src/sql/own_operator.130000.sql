@@ -1,4 +1,4 @@
-CREATE FUNCTION pg_temp.own_operator(value_type pg_catalog.oid, kind pg_catalog.int4) RETURNS pg_catalog.oid LANGUAGE sql STABLE AS $$
+CREATE FUNCTION pg_temp.own_operator(value_type pg_catalog.oid, kind pg_catalog.int4) RETURNS pg_catalog.oid LANGUAGE sql STABLE STRICT AS $$
   WITH RECURSIVE base AS (
     SELECT t.oid, t.typtype, t.typcategory, t.typbasetype FROM pg_catalog.pg_type t WHERE t.oid = value_type
     UNION ALL
