@@ -4,7 +4,7 @@ use crate::evidence::Evidence;
 use crate::plan_gate::PlanGate;
 use crate::pooling::{self, PoolEvidence};
 use crate::reachable::{Lever, NEGLIGIBLE};
-use crate::{analyze, words};
+use crate::{analyze, drops, words};
 use pgassay_model::measurement::Connect;
 use pgassay_model::plan::Finding;
 use pgassay_model::units::{Bytes, Ms};
@@ -29,6 +29,7 @@ pub(crate) fn find(evidence: &Evidence<'_>, today: &PlanGate<'_>) -> Vec<Finding
     found.extend(pooler(evidence));
     found.extend(server(evidence));
     found.extend(scans(evidence));
+    found.extend(drops::findings(evidence.snapshot));
     // A stable sort: those without a share stay in the order above, behind those with one.
     found.sort_by(|a, b| b.share.unwrap_or(-1.0).total_cmp(&a.share.unwrap_or(-1.0)));
     found

@@ -209,6 +209,7 @@ pub(crate) fn users() -> Relation {
         columns: vec![column("id", "bigint"), column("username", "text"), column("email", "text")],
         indexes: vec![index("users", "users_pkey", "id", true)],
         foreign_keys: Vec::new(),
+        extended_statistics: Vec::new(),
         has_children: false,
         activity: RelationActivity {
             live_rows: 500_000,

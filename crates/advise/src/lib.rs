@@ -8,12 +8,16 @@
 //! looked at ends up either proposed with its evidence or in `not_proposed` with the reason.
 
 mod analyze;
+mod beyond;
 mod drafts;
+mod drops;
 mod duplicates;
 mod evidence;
+mod extended_statistics;
 mod findings;
 #[cfg(test)]
 mod fixture;
+mod foreign_keys;
 pub mod index;
 mod index_changes;
 mod load;
@@ -23,12 +27,20 @@ mod plan_gate;
 mod pooling;
 mod reachable;
 mod recommendations;
+mod reindex;
+mod rewrites;
 mod risk;
 mod shapes;
 mod words;
 
+pub use beyond::{Beyond, beyond_indexes};
+pub use drops::{DropAdvice, DropRule};
+pub use extended_statistics::MissingStatistics;
+pub use foreign_keys::ForeignKeyIndex;
 pub use plan::plan;
 pub use pooling::erlang;
+pub use reindex::BloatedIndex;
+pub use rewrites::StatementRewrite;
 
 use pgassay_model::Timestamp;
 use pgassay_model::measurement::Measurement;

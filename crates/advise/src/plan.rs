@@ -3,15 +3,18 @@
 
 use crate::drafts::{Draft, not_proposed};
 use crate::evidence::Evidence;
+use crate::extended_statistics::MissingStatistics;
+use crate::foreign_keys::ForeignKeyIndex;
 use crate::index::{IndexAdvice, IndexOptions};
 use crate::index_changes::Savings;
 use crate::load::Load;
 use crate::plan_gate::PlanGate;
 use crate::reachable::{Lever, Levers};
+use crate::rewrites::StatementRewrite;
 use crate::shapes::Shapes;
 use crate::{
-    Input, analyze, duplicates, findings, index, index_changes, parameters, pooling,
-    recommendations,
+    Input, analyze, duplicates, extended_statistics, findings, foreign_keys, index, index_changes,
+    parameters, pooling, recommendations, reindex, rewrites,
 };
 use pgassay_model::interrupt::Interrupt;
 use pgassay_model::plan::{self, NotProposed, Plan, PlannedChange};
@@ -43,7 +46,7 @@ pub fn plan(input: &Input<'_>, what_if: &mut dyn WhatIf, interrupt: &Interrupt) 
     let then = if definitions.is_empty() {
         today.clone()
     } else {
-        PlanGate::new(input.workload, definitions, what_if, interrupt)
+        PlanGate::new(input.workload, definitions.clone(), what_if, interrupt)
     };
     let evidence = Evidence {
         snapshot: input.snapshot,
@@ -57,7 +60,15 @@ pub fn plan(input: &Input<'_>, what_if: &mut dyn WhatIf, interrupt: &Interrupt) 
         interrupt,
     };
 
-    let saved = draft.execution(&evidence, closed, advice.as_ref(), &today);
+    let beside = Beside {
+        statistics: extended_statistics::find(input.snapshot, &shapes, today.plans(), &definitions),
+        foreign_keys: foreign_keys::missing(input.snapshot, &shapes, &definitions),
+        rewrites: match &closed {
+            Some(_) => Vec::new(),
+            None => rewrites::find(input.snapshot, input.workload, &shapes, what_if, interrupt),
+        },
+    };
+    let saved = draft.execution(&evidence, closed, advice.as_ref(), &today, &beside);
     draft.take(parameters::decide(&evidence, what_if));
     draft.take(pooling::decide(&evidence, saved));
     draft.skipped(&input.workload.skipped);
@@ -76,7 +87,13 @@ pub fn plan(input: &Input<'_>, what_if: &mut dyn WhatIf, interrupt: &Interrupt) 
         ledger_ms: input.measurement.map(|measurement| measurement.ledger_ms),
         reachable: levers.list(input.measurement),
         findings: findings::find(&evidence, &today),
-        recommendations: recommendations::recommend(&evidence, &changes, input.now),
+        recommendations: recommendations::recommend(&evidence, &changes, input.now)
+            .into_iter()
+            .chain(rewrites::recommendations(&beside.rewrites, &load))
+            .chain(extended_statistics::recommendations(&beside.statistics, &load))
+            .chain(foreign_keys::recommendations(&beside.foreign_keys, &load))
+            .chain(reindex::recommendations(&evidence))
+            .collect(),
         changes,
         not_proposed: draft.left,
         engine: advice.map_or_else(|| what_if.engine().to_owned(), |advice| advice.engine),
@@ -100,6 +117,13 @@ fn search_indexes(
     index::advise(input.snapshot, input.workload, what_if, &options, interrupt)
 }
 
+/// What is found beside new indexes for the workload's cost.
+struct Beside {
+    statistics: Vec<MissingStatistics>,
+    foreign_keys: Vec<ForeignKeyIndex>,
+    rewrites: Vec<StatementRewrite>,
+}
+
 /// What is proposed so far, and what is not.
 #[derive(Default)]
 struct Proposals {
@@ -120,6 +144,7 @@ impl Proposals {
         closed: Option<String>,
         advice: Option<&IndexAdvice>,
         today: &PlanGate<'_>,
+        beside: &Beside,
     ) -> f64 {
         let Some(advice) = advice else {
             self.left.push(not_proposed("indexes", closed.unwrap_or_default()));
@@ -133,6 +158,7 @@ impl Proposals {
             return 0.0;
         }
         self.changes.extend(analyze::decide(evidence));
+        self.changes.extend(extended_statistics::decide(&beside.statistics, evidence.load));
         let savings = Savings::of(advice, today, evidence.plans, evidence);
         let saved = match index_changes::decide(advice, &savings, evidence) {
             Ok(indexes) => {
@@ -145,7 +171,13 @@ impl Proposals {
             }
         };
         self.left.extend(advice.rejected.iter().cloned());
+        self.changes.extend(foreign_keys::decide(
+            &beside.foreign_keys,
+            evidence.load,
+            evidence.snapshot,
+        ));
         self.changes.extend(duplicates::decide(evidence));
+        self.changes.extend(reindex::decide(evidence));
         saved
     }
 
@@ -180,8 +212,8 @@ fn order(drafts: Vec<Draft>) -> Vec<PlannedChange> {
         }
     }
     groups.sort_by(|(a, a_members), (b, b_members)| {
-        (*b == "analyze")
-            .cmp(&(*a == "analyze"))
+        statistics_first(a)
+            .cmp(&statistics_first(b))
             .then_with(|| expected_gain(b_members).total_cmp(&expected_gain(a_members)))
     });
     groups
@@ -190,6 +222,14 @@ fn order(drafts: Vec<Draft>) -> Vec<PlannedChange> {
         .enumerate()
         .map(|(position, draft)| draft.planned(format!("c{}", position + 1)))
         .collect()
+}
+
+fn statistics_first(group: &str) -> u8 {
+    match group {
+        "analyze" => 0,
+        "extended statistics" => 1,
+        _ => 2,
+    }
 }
 
 /// Middle of the range expected of a group; 0 where no figure can be defended.

@@ -9,6 +9,8 @@ use pgassay_model::units::Bytes;
 const LONG_BUILD: Bytes = Bytes(10 << 30);
 /// From this size on, an index is a noticeable part of disk, backup and cache.
 const LARGE_INDEX: Bytes = Bytes(1 << 30);
+/// From that many times its size on, an index is noticeably more to read than the one it stands in for.
+const WIDER: u64 = 3;
 /// From this share of the workload's cost on, what an index costs writers is noticeable: the ε of the
 /// verification protocol for the mean.
 const NOTICEABLE_WRITES: f64 = 0.02;
@@ -87,6 +89,60 @@ pub(crate) fn drop_duplicate(size: Bytes) -> Risk {
             format!("taking it back builds {size} again")
         })
         .0
+}
+
+/// docs/risk.md, "Index": one dropped that a longer one begins with.
+pub(crate) fn drop_redundant(size: Bytes, keeper: Bytes) -> Risk {
+    Assessment::low(
+        "an index that begins with the same keys stays; DROP INDEX CONCURRENTLY blocks no reads or writes",
+    )
+    .raise_if(keeper.0 > WIDER * size.0, RiskLevel::Medium, || {
+        format!("scans of it go to one of {keeper} instead of {size}")
+    })
+    .raise_if(size >= LARGE_INDEX, RiskLevel::Medium, || {
+        format!("taking it back builds {size} again")
+    })
+    .0
+}
+
+/// docs/risk.md, "Index": one dropped that nothing scanned.
+pub(crate) fn drop_unused(size: Bytes) -> Risk {
+    Assessment::low("DROP INDEX CONCURRENTLY blocks no reads or writes")
+        .raise(
+            RiskLevel::Medium,
+            "what counted no scans here may be scanned on a standby, or by a job that has not run since",
+        )
+        .raise_if(size >= LARGE_INDEX, RiskLevel::High, || {
+            format!("whoever needs it waits until {size} are built again")
+        })
+        .0
+}
+
+/// docs/risk.md, "Index": an INVALID one dropped.
+pub(crate) fn drop_invalid() -> Risk {
+    Assessment::low(
+        "no statement uses an INVALID index; DROP INDEX CONCURRENTLY blocks no reads or writes",
+    )
+    .0
+}
+
+/// docs/risk.md, "Index": one rebuilt.
+pub(crate) fn reindex(size: Bytes, expected: Bytes) -> Risk {
+    Assessment::low("rebuilt CONCURRENTLY: reads and writes go on, and the index is the same")
+        .note("the old one is gone: there is nothing to take back")
+        .raise_if(size >= LARGE_INDEX || expected >= LARGE_INDEX, RiskLevel::Medium, || {
+            format!("takes about {expected} more disk while it is built, and its relation is read twice: choose quiet hours")
+        })
+        .0
+}
+
+/// docs/risk.md, "Statistics": an object of extended statistics.
+pub(crate) fn create_statistics() -> Risk {
+    Assessment::low(
+        "CREATE STATISTICS and its ANALYZE block no reads or writes; DROP STATISTICS takes it back",
+    )
+    .raise(RiskLevel::Medium, "plans of all statements with these columns can change")
+    .0
 }
 
 /// docs/risk.md, "Statistics".

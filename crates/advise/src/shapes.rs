@@ -3,7 +3,7 @@
 use pgassay_model::index::RelationName;
 use pgassay_model::snapshot::Snapshot;
 use pgassay_model::workload::{Workload, WorkloadStatement};
-use pgassay_sql::StatementShape;
+use pgassay_sql::{StatementKind, StatementShape};
 
 /// Statements that could be read, with what they ask for.
 #[derive(Debug, Default)]
@@ -39,6 +39,22 @@ impl<'a> Shapes<'a> {
         self.ids(|shape| {
             shape.relations.iter().any(|named| named.target_of_write && named.name == *relation)
         })
+    }
+
+    /// Ids of statements that delete rows of a relation, or change one of these columns.
+    pub(crate) fn removing(&self, relation: &RelationName, key: &[String]) -> Vec<String> {
+        let ids = self.ids(|shape| {
+            let target = shape.relations.iter().find(|named| named.target_of_write);
+            target.is_some_and(|named| named.name == *relation)
+                && match shape.kind {
+                    StatementKind::Delete | StatementKind::Merge => true,
+                    StatementKind::Update => {
+                        shape.columns_written.iter().any(|column| key.contains(column))
+                    }
+                    _ => false,
+                }
+        });
+        ids.into_iter().map(str::to_owned).collect()
     }
 
     fn ids(&self, wanted: impl Fn(&StatementShape) -> bool) -> Vec<&'a str> {

@@ -1,6 +1,7 @@
 //! Relations with their columns, statistics and activity.
 
 use crate::Timestamp;
+use crate::extended_statistics::StatisticsDefinition;
 use crate::index::{Index, RelationName};
 use crate::units::Bytes;
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,9 @@ pub struct Relation {
     pub indexes: Vec<Index>,
     /// Foreign keys from it to others.
     pub foreign_keys: Vec<ForeignKey>,
+    /// Extended statistics on it, an expression's text left out (`pg_statistic_ext`).
+    #[serde(default)]
+    pub extended_statistics: Vec<StatisticsDefinition>,
     /// Whether others inherit from it or are its partitions (`pg_class.relhassubclass`).
     #[serde(default)]
     pub has_children: bool,

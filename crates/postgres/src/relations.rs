@@ -1,7 +1,8 @@
-//! User relations with columns, statistics, indexes, foreign keys and activity: four set-based queries, and one more from 16 on.
+//! User relations with columns, statistics, indexes, foreign keys and activity, in a few set-based queries.
 
 use crate::fields::Fields;
 use crate::{PostgresError, Reading};
+use pgassay_model::extended_statistics::{StatisticsDefinition, StatisticsKind};
 use pgassay_model::index::{Index, IndexDefinition, IndexKey, RelationName};
 use pgassay_model::relation::{Column, ColumnStatistics, ForeignKey, Relation, RelationActivity};
 use pgassay_model::units::Bytes;
@@ -12,6 +13,7 @@ const COLUMNS: &str = include_str!("sql/columns.130000.sql");
 const INDEXES: &str = include_str!("sql/indexes.130000.sql");
 /// From 16 on.
 const LAST_SCANS: &str = include_str!("sql/last_scans.160000.sql");
+const EXTENDED_STATISTICS: &str = include_str!("sql/extended_statistics.130000.sql");
 const FOREIGN_KEYS: &str = include_str!("sql/foreign_keys.130000.sql");
 
 /// Relations, and how many of them this role may not SELECT from.
@@ -82,6 +84,13 @@ pub(crate) async fn read_relations(
             });
         }
     }
+    for row in &reading.rows(EXTENDED_STATISTICS, &[]).await? {
+        let fields = Fields::new(row, doing);
+        if let Some(relation) = of(fields)?.and_then(|place| relations.get_mut(place)) {
+            let object = extended_statistics(fields, relation.name.clone())?;
+            relation.extended_statistics.push(object);
+        }
+    }
     Ok(Relations { relations, unreadable, locked })
 }
 
@@ -98,6 +107,7 @@ fn relation(fields: Fields<'_>) -> Result<Relation, PostgresError> {
         columns: Vec::new(),
         indexes: Vec::new(),
         foreign_keys: Vec::new(),
+        extended_statistics: Vec::new(),
         has_children: fields.get("has_children")?,
         activity: RelationActivity {
             sequential_scans: fields.count("sequential_scans")?,
@@ -113,6 +123,25 @@ fn relation(fields: Fields<'_>) -> Result<Relation, PostgresError> {
             last_analyze: fields.time("last_analyze")?,
             last_vacuum: fields.time("last_vacuum")?,
         },
+    })
+}
+
+fn extended_statistics(
+    fields: Fields<'_>,
+    relation: RelationName,
+) -> Result<StatisticsDefinition, PostgresError> {
+    let letters: Vec<String> = fields.get("kinds")?;
+    let has = |letter: char| letters.iter().any(|known| known.starts_with(letter));
+    use StatisticsKind::{Dependencies, Mcv, Ndistinct};
+    Ok(StatisticsDefinition {
+        relation,
+        name: fields.get("name")?,
+        kinds: [Ndistinct, Dependencies, Mcv]
+            .into_iter()
+            .filter(|kind| has(kind.letter()))
+            .collect(),
+        columns: fields.get("columns")?,
+        expression: has('e').then(String::new),
     })
 }
 

@@ -61,7 +61,7 @@ const PLAIN_TYPES: &[&str] = &[
 ];
 
 /// Checks an expression over columns of `relation`; the error says what is not known to be immutable.
-pub(super) fn check(relation: &Relation, expression: &str) -> Result<(), String> {
+pub(crate) fn check(relation: &Relation, expression: &str) -> Result<(), String> {
     let columns: Vec<_> =
         relation.columns.iter().filter(|column| names(expression, &column.name)).collect();
     if let Some(column) = columns.iter().find(|column| column.type_name.contains("with time zone"))
@@ -142,6 +142,7 @@ mod tests {
             ],
             indexes: Vec::new(),
             foreign_keys: Vec::new(),
+            extended_statistics: Vec::new(),
             has_children: false,
             activity: RelationActivity::default(),
         }

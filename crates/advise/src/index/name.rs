@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 const LONGEST: usize = 63;
 
 /// Every name of relations and indexes in a schema.
-pub(super) fn taken(snapshot: &Snapshot, schema: &str) -> BTreeSet<String> {
+pub(crate) fn taken(snapshot: &Snapshot, schema: &str) -> BTreeSet<String> {
     snapshot
         .relations
         .iter()
@@ -21,7 +21,7 @@ pub(super) fn taken(snapshot: &Snapshot, schema: &str) -> BTreeSet<String> {
 }
 
 /// A name for `index` that is not among `taken`.
-pub(super) fn choose(index: &IndexDefinition, taken: &BTreeSet<String>) -> String {
+pub(crate) fn choose(index: &IndexDefinition, taken: &BTreeSet<String>) -> String {
     let mut stem = index.relation.name.clone();
     for key in &index.keys {
         let text = key.column.as_deref().or(key.expression.as_deref()).unwrap_or_default();

@@ -326,6 +326,7 @@ mod tests {
             }],
             indexes: Vec::new(),
             foreign_keys: Vec::new(),
+            extended_statistics: Vec::new(),
             has_children: false,
             activity: RelationActivity::default(),
         }

@@ -177,6 +177,7 @@ pub fn relation(relation: &str, rows: f64, pages: u64, columns: Vec<Column>) -> 
         columns,
         indexes: vec![index(relation, &["id"])],
         foreign_keys: Vec::new(),
+        extended_statistics: Vec::new(),
         has_children: false,
         activity: RelationActivity::default(),
     }

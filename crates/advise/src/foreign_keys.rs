@@ -1,0 +1,248 @@
+//! Foreign keys whose referencing side has no index: every row deleted from the relation referred to, or whose key is
+//! changed, then scans the whole of the other (manual, "Foreign Keys").
+
+use crate::drafts::{Draft, without_figure};
+use crate::index::name;
+use crate::load::Load;
+use crate::reachable::NEGLIGIBLE;
+use crate::risk::{self, NewIndex};
+use crate::shapes::Shapes;
+use crate::words;
+use pgassay_model::change::Change;
+use pgassay_model::index::{Index, IndexDefinition, IndexKey, RelationName};
+use pgassay_model::index_size::{self, BLOCK, ExpressionFacts};
+use pgassay_model::plan::{ExpectedSource, Recommendation};
+use pgassay_model::relation::{ForeignKey, Relation};
+use pgassay_model::snapshot::Snapshot;
+use pgassay_model::units::Bytes;
+use pgassay_sql::{drop_index_ddl, index_ddl};
+
+/// A relation of fewer pages is read whole in the time of a few look-ups.
+const FEW_PAGES: u64 = 64;
+
+/// An index that a foreign key lacks. Its worth is a rule's: the planner's cost of a DELETE leaves out what its
+/// triggers do.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ForeignKeyIndex {
+    /// The constraint.
+    pub constraint: String,
+    /// The index.
+    pub definition: IndexDefinition,
+    /// `CREATE INDEX CONCURRENTLY …`, without semicolon.
+    pub ddl: String,
+    /// `DROP INDEX CONCURRENTLY …`.
+    pub undo: String,
+    /// Estimated size.
+    pub size: Bytes,
+    /// What is deleted or changed on the other side.
+    pub reason: String,
+    /// Statements of the workload that do it; empty: only the server's counters show it.
+    pub statements: Vec<String>,
+    /// `indisvalid` builds need a plain table: a partitioned one is indexed partition by partition.
+    partitioned: bool,
+}
+
+/// Whether an index finds the rows of a key: all of its columns come first, in any order.
+pub(crate) fn serves(index: &Index, key: &ForeignKey) -> bool {
+    let definition = &index.definition;
+    let first: Vec<&str> = definition
+        .keys
+        .iter()
+        .take(key.columns.len())
+        .filter_map(|key| key.column.as_deref())
+        .collect();
+    index.valid
+        && definition.predicate.is_none()
+        && (definition.method == "btree" || (definition.method == "hash" && key.columns.len() == 1))
+        && first.len() == key.columns.len()
+        && key.columns.iter().all(|column| first.contains(&column.as_str()))
+}
+
+/// Those that are missing and missed. `proposed`: indexes that are proposed anyway.
+pub(crate) fn missing(
+    snapshot: &Snapshot,
+    shapes: &Shapes<'_>,
+    proposed: &[IndexDefinition],
+) -> Vec<ForeignKeyIndex> {
+    let mut found: Vec<ForeignKeyIndex> = Vec::new();
+    for relation in &snapshot.relations {
+        if relation.pages < FEW_PAGES && relation.kind != 'p' {
+            continue;
+        }
+        for key in &relation.foreign_keys {
+            let planned = |definition: &IndexDefinition| {
+                definition.relation == relation.name && as_index(definition, |i| serves(i, key))
+            };
+            if relation.indexes.iter().any(|index| serves(index, key))
+                || proposed.iter().any(planned)
+                || found.iter().any(|other| planned(&other.definition))
+            {
+                continue;
+            }
+            let Some((reason, statements)) = missed(snapshot, shapes, relation, key) else {
+                continue;
+            };
+            found.push(index(snapshot, relation, key, reason, statements));
+        }
+    }
+    found
+}
+
+fn as_index(definition: &IndexDefinition, judge: impl Fn(&Index) -> bool) -> bool {
+    judge(&Index {
+        oid: 0,
+        definition: definition.clone(),
+        ddl: String::new(),
+        primary: false,
+        constraint: None,
+        valid: true,
+        replica_identity: false,
+        size: Bytes(0),
+        scans: 0,
+        last_scan: None,
+    })
+}
+
+/// Who deletes from the relation referred to, or changes its key; None where nobody does.
+fn missed(
+    snapshot: &Snapshot,
+    shapes: &Shapes<'_>,
+    relation: &Relation,
+    key: &ForeignKey,
+) -> Option<(String, Vec<String>)> {
+    let statements = shapes.removing(&key.references, &key.referenced);
+    let deleted =
+        snapshot.relation(&key.references).map_or(0, |referenced| referenced.activity.deleted);
+    let columns = key.columns.join(", ");
+    let each = format!("reads all of {} ({})", relation.name, relation.size);
+    if !statements.is_empty() {
+        let who = words::list(&statements);
+        return Some((
+            format!(
+                "{who} {} rows of {} or changes their key; without an index on ({columns}) the check of {} {each} for each row",
+                if statements.len() == 1 { "deletes" } else { "delete" },
+                key.references,
+                key.name
+            ),
+            statements,
+        ));
+    }
+    (deleted > 0).then(|| {
+        (
+            format!(
+                "{deleted} rows of {} were deleted since the statistics were reset; without an index on ({columns}) the check of {} {each} for each",
+                key.references, key.name
+            ),
+            Vec::new(),
+        )
+    })
+}
+
+fn index(
+    snapshot: &Snapshot,
+    relation: &Relation,
+    key: &ForeignKey,
+    reason: String,
+    statements: Vec<String>,
+) -> ForeignKeyIndex {
+    let mut definition = IndexDefinition {
+        relation: relation.name.clone(),
+        name: String::new(),
+        method: "btree".into(),
+        unique: false,
+        keys: key.columns.iter().map(IndexKey::column).collect(),
+        include: Vec::new(),
+        predicate: None,
+    };
+    definition.name = name::choose(&definition, &name::taken(snapshot, &relation.name.schema));
+    let rows = relation.rows.unwrap_or(relation.activity.live_rows as f64);
+    let unknown = |_: &str| ExpressionFacts::UNKNOWN;
+    let pages = index_size::pages(relation, &definition, rows, &unknown, None).unwrap_or(1.0);
+    ForeignKeyIndex {
+        constraint: key.name.clone(),
+        ddl: index_ddl(&definition, true),
+        undo: drop_index_ddl(&relation.name.schema, &definition.name, true),
+        size: Bytes((pages * BLOCK) as u64),
+        definition,
+        reason,
+        statements,
+        partitioned: relation.kind == 'p',
+    }
+}
+
+/// Those whose statements are a real share of the load, as changes.
+pub(crate) fn decide(missing: &[ForeignKeyIndex], load: &Load, snapshot: &Snapshot) -> Vec<Draft> {
+    missing
+        .iter()
+        .filter(|index| measurable(index, load))
+        .map(|index| {
+            let share = load.share(index.statements.iter().map(String::as_str));
+            let relation = snapshot.relation(&index.definition.relation);
+            Draft {
+                title: format!("index for foreign key {} of {}", index.constraint, index.definition.relation),
+                group: "foreign keys",
+                apply: vec![index.ddl.clone()],
+                undo: vec![index.undo.clone()],
+                needs_restart: false,
+                expected: without_figure(
+                    format!(
+                        "{} find the referencing rows by an index; the planner's cost leaves the checks of foreign keys out",
+                        words::list(&index.statements)
+                    ),
+                    ExpectedSource::Rule,
+                ),
+                risk: risk::create_index(&NewIndex {
+                    size: index.size,
+                    relation: relation.map_or(Bytes(0), |relation| relation.size),
+                    write_cost: 0.0,
+                    engine: "rule",
+                    load: share,
+                    warning: None,
+                }),
+                evidence: vec![index.reason.clone(), format!("about {} (estimate)", index.size)],
+                statements: index.statements.clone(),
+                mechanism: format!(
+                    "pg_stat_user_indexes.idx_scan of {}, seq_tup_read of {}",
+                    index.definition.name, index.definition.relation
+                ),
+                change: Change::CreateIndex {
+                    definition: index.definition.clone(),
+                    estimated_size: index.size,
+                },
+            }
+        })
+        .collect()
+}
+
+/// The others, for people to decide.
+pub(crate) fn recommendations(missing: &[ForeignKeyIndex], load: &Load) -> Vec<Recommendation> {
+    missing
+        .iter()
+        .filter(|index| !measurable(index, load))
+        .map(|index| Recommendation {
+            title: format!("index foreign key {} of {}", index.constraint, index.definition.relation),
+            text: if index.partitioned {
+                format!("{}, on each partition; {}", index.ddl, index.reason)
+            } else {
+                format!("{}; {}", index.ddl, index.reason)
+            },
+            expected: format!(
+                "deletes from the relation referred to no longer scan; about {} of disk, and one more index to maintain",
+                index.size
+            ),
+            source: "a rule: pg_constraint and pg_stat_user_tables.n_tup_del".to_owned(),
+        })
+        .collect()
+}
+
+fn measurable(index: &ForeignKeyIndex, load: &Load) -> bool {
+    let share = load.share(index.statements.iter().map(String::as_str));
+    !index.statements.is_empty() && !index.partitioned && share.is_none_or(|s| s >= NEGLIGIBLE)
+}
+
+impl ForeignKeyIndex {
+    /// The relation that gets it.
+    pub fn relation(&self) -> &RelationName {
+        &self.definition.relation
+    }
+}

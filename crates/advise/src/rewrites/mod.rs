@@ -1,0 +1,154 @@
+//! Statements that the application could ask in another form: by rules on their parse trees, by what the server
+//! counted of them, and by the order in which sessions asked them.
+//!
+//! The planner is asked what both forms cost, and what it does not find cheaper is left out, unless the rewrite is for
+//! an index that is to come, or changes what the application does.
+
+mod by_counters;
+mod series;
+
+use crate::load::Load;
+use crate::reachable::NEGLIGIBLE;
+use crate::shapes::Shapes;
+use crate::words;
+use pgassay_model::interrupt::Interrupt;
+use pgassay_model::plan::Recommendation;
+use pgassay_model::snapshot::Snapshot;
+use pgassay_model::what_if::{Hypothesis, WhatIf};
+use pgassay_model::workload::{Workload, WorkloadStatement};
+use pgassay_sql::{Rewrite, Rule};
+
+/// The planner's own fuzz when it compares paths (STD_FUZZ_FACTOR 1.01 in pathnode.c): less is no gain.
+const FUZZ: f64 = 0.99;
+
+/// A statement in another form.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StatementRewrite {
+    /// Id of the statement.
+    pub statement: String,
+    /// Which rule.
+    pub rule: Rule,
+    /// As it is asked.
+    pub before: String,
+    /// The other form; None where there is none and an index, or the application, is to change.
+    pub after: Option<String>,
+    /// What has to hold for both to return the same rows; None: it is proven.
+    pub check: Option<String>,
+    /// Why.
+    pub reason: String,
+    /// The planner's cost of both; None where it was not, or could not be asked.
+    pub costs: Option<(f64, f64)>,
+}
+
+impl StatementRewrite {
+    fn of(statement: &WorkloadStatement, rewrite: Rewrite) -> Self {
+        StatementRewrite {
+            statement: statement.id.clone(),
+            rule: rewrite.rule,
+            before: statement.sql.clone(),
+            after: Some(rewrite.after),
+            check: rewrite.check,
+            reason: rewrite.reason,
+            costs: None,
+        }
+    }
+}
+
+/// All of them, in the order of the statements.
+pub(crate) fn find(
+    snapshot: &Snapshot,
+    workload: &Workload,
+    shapes: &Shapes<'_>,
+    what_if: &mut dyn WhatIf,
+    interrupt: &Interrupt,
+) -> Vec<StatementRewrite> {
+    let mut found = Vec::new();
+    for statement in &workload.statements {
+        if interrupt.requested() {
+            break;
+        }
+        for rewrite in pgassay_sql::rewrites(&statement.sql, snapshot).unwrap_or_default() {
+            let mut rewrite = StatementRewrite::of(statement, rewrite);
+            rewrite.costs = costs(statement, &rewrite, what_if);
+            if worth(&rewrite) {
+                found.push(rewrite);
+            }
+        }
+        let shape = shapes.iter().find(|(known, _)| known.id == statement.id);
+        if let Some((_, shape)) = shape {
+            found.extend(by_counters::order_by_limit(snapshot, statement, shape, what_if));
+            found.extend(by_counters::leading_wildcard(snapshot, statement, shape));
+            found.extend(by_counters::select_star(snapshot, statement, shape));
+        }
+    }
+    found.extend(series::one_by_one(snapshot, workload));
+    found
+}
+
+/// What both forms cost today, where the other one has no parameters of its own.
+fn costs(
+    statement: &WorkloadStatement,
+    rewrite: &StatementRewrite,
+    what_if: &mut dyn WhatIf,
+) -> Option<(f64, f64)> {
+    let after = rewrite.after.as_ref()?;
+    if rewrite.rule == Rule::OffsetPages {
+        return None;
+    }
+    let other = WorkloadStatement {
+        id: format!("{} ({})", statement.id, rewrite.rule.name()),
+        sql: after.clone(),
+        ..statement.clone()
+    };
+    let none = Hypothesis::default();
+    let before = what_if.cost(statement, &none).ok()?.total_cost;
+    let after = what_if.cost(&other, &none).ok()?.total_cost;
+    Some((before, after))
+}
+
+fn worth(rewrite: &StatementRewrite) -> bool {
+    let cheaper = rewrite.costs.is_some_and(|(before, after)| after < before * FUZZ);
+    match rewrite.rule {
+        rule if rule.lets_an_index_serve() => true,
+        Rule::OffsetPages => true,
+        // Rows that are NULL make NOT IN return nothing, which is seldom meant.
+        Rule::NotIn => cheaper || rewrite.check.is_some(),
+        _ => cheaper,
+    }
+}
+
+/// Those of statements with a real share of the load, for people.
+pub(crate) fn recommendations(found: &[StatementRewrite], load: &Load) -> Vec<Recommendation> {
+    found
+        .iter()
+        // A pattern has a recommendation of its own.
+        .filter(|rewrite| rewrite.rule != Rule::LeadingWildcard)
+        .filter_map(|rewrite| {
+            let share = load.get(&rewrite.statement)?.share;
+            (share >= NEGLIGIBLE).then(|| Recommendation {
+                title: format!("ask {} in another form ({})", rewrite.statement, rewrite.rule.name()),
+                text: text(rewrite),
+                expected: format!("at most −{} of the response time", words::share(share)),
+                source: match rewrite.costs {
+                    Some((before, after)) => format!(
+                        "the statement's share of the load; the planner's cost {before:.1} → {after:.1}"
+                    ),
+                    None => "the statement's share of the load".to_owned(),
+                },
+            })
+        })
+        .collect()
+}
+
+fn text(rewrite: &StatementRewrite) -> String {
+    let mut text = rewrite.reason.clone();
+    if let Some(after) = &rewrite.after {
+        text.push_str(&format!(": {after}"));
+    }
+    text.push_str(&match (&rewrite.check, &rewrite.after) {
+        (Some(check), _) => format!(" (check: {check})"),
+        (None, Some(_)) => " (the same rows, proven from the schema)".to_owned(),
+        (None, None) => String::new(),
+    });
+    text
+}
