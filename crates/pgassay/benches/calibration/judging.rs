@@ -80,6 +80,15 @@ pub fn report(file: &str, command: &str, version: u32) {
     println!("| design | metric | requirement | reached |");
     println!("|---|---|---|---|");
     for (name, rows) in [("pairs", &pairs), ("before/after", &sides)] {
+        let same: Vec<&Judged> =
+            rows.iter().filter(|row| row.case == Case::Same).flat_map(|row| &row.judged).collect();
+        let called = |verdict| same.iter().filter(|one| one.overall == verdict).count();
+        println!(
+            "| {name} | over all | no requirement: the guards can be called worse, too | A/A: {} improved, {} regressed of {} |",
+            called(Verdict::Improved),
+            called(Verdict::Regressed),
+            same.len()
+        );
         for (metric, of) in METRICS {
             requirements(name, metric, of, rows);
         }
@@ -246,7 +255,7 @@ fn requirements(design: &str, metric: &str, of: Of, rows: &[Row]) {
     }
     println!(
         "| {design} | {metric} | slow-downs above the stated detectable effect found: at least 80 % | {}: {part} of {able} |",
-        answer(share(part, able) >= LEAST_FOUND)
+        if able == 0 { "nothing to tell by" } else { answer(share(part, able) >= LEAST_FOUND) }
     );
     let count = slowed.iter().map(|row| row.judged.len()).sum();
     println!(
