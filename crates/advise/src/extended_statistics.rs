@@ -32,8 +32,8 @@ const FAR_OFF: f64 = 10.0;
 const FEW_CALLS: u64 = 20;
 /// `STATS_MAX_DIMENSIONS`.
 const MOST_COLUMNS: usize = 8;
-/// NAMEDATALEN − 1.
-const LONGEST: usize = 63;
+/// NAMEDATALEN − 1, less two digits that tell objects of the same name apart.
+const LONGEST: usize = 63 - 2;
 
 /// A statistics object that is missing.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,6 +54,24 @@ pub struct MissingStatistics {
     pub estimated: f64,
     /// Rows a call, of the first of them.
     pub actual: f64,
+}
+
+impl MissingStatistics {
+    /// One object serves several statements, with the kinds that each needs.
+    fn take(
+        &mut self,
+        statement: &WorkloadStatement,
+        other: &StatisticsDefinition,
+        reason: String,
+    ) {
+        self.definition.kinds.extend(&other.kinds);
+        self.definition.kinds.sort();
+        self.definition.kinds.dedup();
+        self.ddl = statistics_ddl(&self.definition);
+        self.statements.push(statement.id.clone());
+        self.reason.push_str("; ");
+        self.reason.push_str(&reason);
+    }
 }
 
 /// Objects that would tell the planner what it lacks. `plans`: each statement's plan today; `proposed`: indexes that
@@ -81,17 +99,28 @@ pub(crate) fn find<'w>(
         if off.max(1.0 / off) < FAR_OFF {
             continue;
         }
-        let Some(definition) = wanted(snapshot, shape, off < 1.0, proposed) else { continue };
-        if let Some(known) = found.iter_mut().find(|known| known.definition.name == definition.name)
-        {
-            known.statements.push(statement.id.clone());
+        let Some(mut definition) = wanted(snapshot, shape, off < 1.0, proposed) else { continue };
+        let reason = reason(statement, &definition, estimated, actual, calls);
+        let same = |known: &MissingStatistics| {
+            known.definition.relation == definition.relation
+                && known.definition.columns == definition.columns
+                && known.definition.expression == definition.expression
+        };
+        if let Some(known) = found.iter_mut().find(|known| same(known)) {
+            known.take(statement, &definition, reason);
             continue;
+        }
+        let stem = definition.name.clone();
+        let mut number = 0;
+        while found.iter().any(|known| known.definition.name == definition.name) {
+            number += 1;
+            definition.name = format!("{stem}{number}");
         }
         found.push(MissingStatistics {
             ddl: statistics_ddl(&definition),
             analyze: analyze_ddl(&definition),
             undo: drop_statistics_ddl(&definition.relation.schema, &definition.name),
-            reason: reason(statement, &definition, estimated, actual, calls),
+            reason,
             definition,
             statements: vec![statement.id.clone()],
             estimated,

@@ -1,6 +1,7 @@
 //! `advise`: indexes for a workload or one statement, as text, DDL or JSON; nothing is applied.
 
 use crate::Answer;
+use crate::beyond;
 use crate::cli;
 use crate::commands::Context;
 use crate::engines;
@@ -48,7 +49,7 @@ pub async fn advise(context: &Context<'_>, arguments: &cli::Advise) -> Result<An
     let mut prepared =
         engines::prepare(&target, session, &snapshot, &workload, arguments.engine, bin).await?;
     let notes = std::mem::take(&mut prepared.notes);
-    let (budgets, elapsed_s, advices) = tokio::task::spawn_blocking(move || {
+    let (budgets, elapsed_s, advices, beyond) = tokio::task::spawn_blocking(move || {
         let mut what_if = prepared.engine(runtime, &snapshot);
         let options = IndexOptions { max_width, time_limit, seed: SEED, ..IndexOptions::default() };
         let began = std::time::Instant::now();
@@ -60,7 +61,15 @@ pub async fn advise(context: &Context<'_>, arguments: &cli::Advise) -> Result<An
             &budgets,
             &interrupt,
         );
-        (budgets, began.elapsed().as_secs_f64(), advices)
+        let elapsed_s = began.elapsed().as_secs_f64();
+        // For the widest budget: what an index that is proposed anyway does is not advised twice.
+        let widest = advices.by_budget.iter().max_by_key(|advice| advice.indexes.len());
+        let beyond = widest.map(|advice| {
+            let what_if = what_if.as_mut();
+            let now = Timestamp::now();
+            pgassay_advise::beyond_indexes(&snapshot, &workload, what_if, advice, now, &interrupt)
+        });
+        (budgets, elapsed_s, advices, beyond.unwrap_or_default())
     })
     .await
     .map_err(|error| {
@@ -106,7 +115,15 @@ pub async fn advise(context: &Context<'_>, arguments: &cli::Advise) -> Result<An
                 text.push_str(&format!("not proposed: {} ({})\n", rejected.what, rejected.why));
             }
         }
-        documents.push(advice_document(*budget, elapsed_s, advice, &notes, &frontier));
+        let mut document = advice_document(*budget, elapsed_s, advice, &notes, &frontier);
+        if let Some(fields) = document.as_object_mut() {
+            fields.extend(beyond::document(&beyond));
+        }
+        documents.push(document);
+    }
+    // DDL alone is the indexes within the budget: the rest has to be judged first.
+    if !arguments.ddl {
+        text.push_str(&beyond::text(&beyond));
     }
     if !arguments.ddl {
         text.push_str(&frontier_text(&advices));
@@ -210,9 +227,6 @@ fn advice_document(
         "budget_bytes": budget,
         "size_bytes": advice.indexes.iter().map(|index| index.size.0).sum::<u64>(),
         "indexes": indexes,
-        "drops": [],
-        "statistics": [],
-        "rewrites": [],
         "rejected": advice.rejected,
         "skipped": advice.skipped,
         "frontier": frontier,
