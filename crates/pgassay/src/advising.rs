@@ -2,12 +2,14 @@
 
 use crate::Answer;
 use crate::beyond;
+use crate::bundling;
 use crate::cli;
 use crate::commands::Context;
 use crate::engines;
 use crate::failure::{Exit, Failure, chain};
 use jiff::Timestamp;
 use pgassay_advise::index::{Advices, IndexAdvice, IndexOptions};
+use pgassay_model::snapshot::Snapshot;
 use pgassay_model::units::Bytes;
 use pgassay_model::workload::{self, Workload, WorkloadStatement};
 
@@ -16,26 +18,16 @@ const SEED: u64 = 42;
 
 /// Proposes indexes for a workload or one statement; nothing is applied.
 pub async fn advise(context: &Context<'_>, arguments: &cli::Advise) -> Result<Answer, Failure> {
-    let target = context.target(&arguments.dsn)?;
-    let session = target.observe().await?;
-    let snapshot = target.snapshot(&session).await?;
-    let workload = match &arguments.sql {
-        Some(sql) => {
-            let mut workload = single(sql)?;
-            pgassay_workload::fill_parameters(&mut workload, &session, &snapshot, 42)
-                .await
-                .map_err(|error| {
-                    Failure::input(chain(&error), "write the statement with its values")
-                })?;
-            if let Some(skipped) = workload.skipped.first() {
-                return Err(Failure::input(
-                    format!("the statement can't be advised on: {}", skipped.reason),
-                    "write it with its values, and its relations with their schemas",
-                ));
-            }
-            workload
+    let bin = context.common.postgres_bin.as_deref();
+    let (snapshot, workload, mut prepared) = match (&arguments.bundle, &arguments.dsn) {
+        (Some(file), _) => {
+            let bundle = bundling::read(file)?;
+            let prepared =
+                engines::prepare_apart(&bundle.blueprint, &bundle.snapshot, &bundle.workload, bin)
+                    .await?;
+            (bundle.snapshot, bundle.workload, prepared)
         }
-        None => context.workload(arguments.workload.as_ref(), &session, &snapshot).await?,
+        (None, dsn) => observe(context, arguments, dsn.as_deref().unwrap_or_default()).await?,
     };
     let runtime = tokio::runtime::Handle::current();
     let interrupt = context.interrupt.clone();
@@ -45,12 +37,9 @@ pub async fn advise(context: &Context<'_>, arguments: &cli::Advise) -> Result<An
         arguments.budget.iter().copied().map(Some).collect()
     };
     let (max_width, time_limit) = (arguments.max_width, arguments.time_limit);
-    let bin = context.common.postgres_bin.as_deref();
-    let mut prepared =
-        engines::prepare(&target, session, &snapshot, &workload, arguments.engine, bin).await?;
     let notes = std::mem::take(&mut prepared.notes);
     let (budgets, elapsed_s, advices, beyond) = tokio::task::spawn_blocking(move || {
-        let mut what_if = prepared.engine(runtime, &snapshot);
+        let mut what_if = prepared.engine(runtime, &snapshot)?;
         let options = IndexOptions { max_width, time_limit, seed: SEED, ..IndexOptions::default() };
         let began = std::time::Instant::now();
         let advices = pgassay_advise::index::advise_budgets(
@@ -69,7 +58,7 @@ pub async fn advise(context: &Context<'_>, arguments: &cli::Advise) -> Result<An
             let now = Timestamp::now();
             pgassay_advise::beyond_indexes(&snapshot, &workload, what_if, advice, now, &interrupt)
         });
-        (budgets, elapsed_s, advices, beyond.unwrap_or_default())
+        Ok((budgets, elapsed_s, advices, beyond.unwrap_or_default()))
     })
     .await
     .map_err(|error| {
@@ -78,7 +67,7 @@ pub async fn advise(context: &Context<'_>, arguments: &cli::Advise) -> Result<An
             format!("advising stopped: {error}"),
             "report this with the workload",
         )
-    })?;
+    })??;
     let mut text = String::new();
     let mut documents = Vec::new();
     if !arguments.ddl {
@@ -138,6 +127,39 @@ pub async fn advise(context: &Context<'_>, arguments: &cli::Advise) -> Result<An
         }),
     };
     Ok(Answer { text, json: document.to_string(), yes: true })
+}
+
+/// The server observed, what is asked of it, and the engine that answers.
+async fn observe(
+    context: &Context<'_>,
+    arguments: &cli::Advise,
+    dsn: &str,
+) -> Result<(Snapshot, Workload, engines::Prepared), Failure> {
+    let target = context.target(dsn)?;
+    let session = target.observe().await?;
+    let snapshot = target.snapshot(&session).await?;
+    let workload = match &arguments.sql {
+        Some(sql) => {
+            let mut workload = single(sql)?;
+            pgassay_workload::fill_parameters(&mut workload, &session, &snapshot, 42)
+                .await
+                .map_err(|error| {
+                    Failure::input(chain(&error), "write the statement with its values")
+                })?;
+            if let Some(skipped) = workload.skipped.first() {
+                return Err(Failure::input(
+                    format!("the statement can't be advised on: {}", skipped.reason),
+                    "write it with its values, and its relations with their schemas",
+                ));
+            }
+            workload
+        }
+        None => context.workload(arguments.workload.as_ref(), &session, &snapshot).await?,
+    };
+    let bin = context.common.postgres_bin.as_deref();
+    let prepared =
+        engines::prepare(&target, session, &snapshot, &workload, arguments.engine, bin).await?;
+    Ok((snapshot, workload, prepared))
 }
 
 fn single(sql: &str) -> Result<Workload, Failure> {

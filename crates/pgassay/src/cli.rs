@@ -81,6 +81,9 @@ pub enum Command {
     Measure(Measure),
     /// Propose indexes; nothing is applied
     Advise(Advise),
+    /// What advice needs of a server, for where it can't be reached
+    #[command(subcommand)]
+    Bundle(Bundle),
     /// Propose a whole plan of changes; nothing is applied
     Plan(PlanArgs),
     /// Apply a plan, journalled
@@ -276,9 +279,13 @@ pub struct Measure {
 #[derive(Debug, Args)]
 pub struct Advise {
     /// The server
-    pub dsn: String,
+    #[arg(required_unless_present = "bundle")]
+    pub dsn: Option<String>,
+    /// A file from `bundle export` in place of the server and the workload
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["dsn", "workload", "sql"])]
+    pub bundle: Option<PathBuf>,
     /// Workload
-    #[arg(long, value_name = "W", required_unless_present = "sql")]
+    #[arg(long, value_name = "W", required_unless_present_any = ["sql", "bundle"])]
     pub workload: Option<PathBuf>,
     /// A statement instead of a workload
     #[arg(long, conflicts_with = "workload")]
@@ -298,6 +305,29 @@ pub struct Advise {
     /// Print only the DDL
     #[arg(long)]
     pub ddl: bool,
+}
+
+/// `bundle`.
+#[derive(Debug, Subcommand)]
+pub enum Bundle {
+    /// Write schema, statistics and workload of a server to a file, without table data
+    Export(BundleExport),
+}
+
+/// `bundle export`.
+#[derive(Debug, Args)]
+pub struct BundleExport {
+    /// The server
+    pub dsn: String,
+    /// Workload [default: captured from pg_stat_statements]
+    #[arg(long, value_name = "W")]
+    pub workload: Option<PathBuf>,
+    /// Also the first and last row of each index: what the planner estimates at the ends of a column
+    #[arg(long)]
+    pub with_rows: bool,
+    /// File to write; it holds values of columns
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
 }
 
 /// What answers what-if questions.

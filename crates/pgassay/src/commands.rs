@@ -8,7 +8,7 @@ use crate::optimize::{self, Request};
 use crate::progress::Progress;
 use crate::target::Target;
 use crate::{
-    Answer, advising, applying, bench, capturing, demo, driving, measure_copy, optimize_copies,
+    Answer, advising, applying, bench, bundling, capturing, demo, driving, measure_copy, optimize_copies,
     outcome, passive, passive_watch, past_runs, planning,
 };
 use jiff::Timestamp;
@@ -39,6 +39,9 @@ pub async fn run(
         Command::Capture(arguments) => capturing::capture(&context, arguments).await,
         Command::Measure(arguments) => context.measure(arguments).await,
         Command::Advise(arguments) => advising::advise(&context, arguments).await,
+        Command::Bundle(cli::Bundle::Export(arguments)) => {
+            bundling::export(&context, arguments).await
+        }
         Command::Plan(arguments) => context.plan(arguments).await,
         Command::Apply(arguments) => context.apply(arguments).await,
         Command::Verify(arguments) => context.verify(arguments).await,
@@ -465,7 +468,7 @@ pub fn to_json<T: Serialize>(document: &T) -> Result<String, Failure> {
 }
 
 /// A document of one kind; another kind, or another version of it, is refused before it is read as this one.
-fn read_json<T: DeserializeOwned>(path: impl AsRef<Path>, schema: &str) -> Result<T, Failure> {
+pub fn read_json<T: DeserializeOwned>(path: impl AsRef<Path>, schema: &str) -> Result<T, Failure> {
     #[derive(serde::Deserialize)]
     struct Head {
         schema: Option<String>,

@@ -9,7 +9,7 @@ use pgassay_model::snapshot::Snapshot;
 use pgassay_model::what_if::WhatIf;
 use pgassay_model::workload::Workload;
 use pgassay_postgres::Session;
-use pgassay_shadow::{BuildOptions, ReadOptions, Shadow, ShadowError};
+use pgassay_shadow::{Blueprint, BuildOptions, ReadOptions, Shadow, ShadowError};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -18,7 +18,8 @@ use tokio::runtime::Handle;
 /// An engine that is ready to be asked.
 pub struct Prepared {
     shadow: Option<Arc<Shadow>>,
-    session: Session,
+    /// On the target; None: it is out of reach.
+    session: Option<Session>,
     /// Why it is not a better one, and what its answers lack.
     pub notes: Vec<String>,
 }
@@ -65,21 +66,53 @@ pub async fn prepare(
     for note in &notes {
         tracing::info!(note, "what-if engine");
     }
-    Ok(Prepared { shadow, session, notes })
+    Ok(Prepared { shadow, session: Some(session), notes })
+}
+
+/// Prepares the shadow of a blueprint, where its source is out of reach.
+pub async fn prepare_apart(
+    blueprint: &Blueprint,
+    snapshot: &Snapshot,
+    workload: &Workload,
+    postgres_bin: Option<&Path>,
+) -> Result<Prepared, Failure> {
+    let options = BuildOptions { postgres_bin: postgres_bin.map(Path::to_path_buf) };
+    let shadow = Shadow::build(blueprint, &options)
+        .await
+        .map_err(|error| Failure::new(Exit::Missing, chain(&error), error.hint()))?;
+    let general = shadow.lacking().iter().filter(|lacking| lacking.relation.is_none());
+    let mut notes: Vec<String> =
+        general.map(|lacking| format!("{}: {}", lacking.what, lacking.why)).collect();
+    notes.extend(doubtful(&shadow, snapshot, workload));
+    Ok(Prepared { shadow: Some(Arc::new(shadow)), session: None, notes })
 }
 
 impl Prepared {
     /// The engine, for the thread that will ask it.
-    pub fn engine(self, runtime: Handle, snapshot: &Snapshot) -> Box<dyn WhatIf> {
-        if let Some(shadow) = &self.shadow {
-            match runtime.block_on(shadow.engine(runtime.clone(), snapshot)) {
-                Ok(engine) => return engine,
-                Err(error) => {
-                    tracing::warn!(%error, "the shadow planner was built and does not answer")
+    pub fn engine(self, runtime: Handle, snapshot: &Snapshot) -> Result<Box<dyn WhatIf>, Failure> {
+        let failed = match &self.shadow {
+            Some(shadow) => match runtime.block_on(shadow.engine(runtime.clone(), snapshot)) {
+                Ok(engine) => return Ok(engine),
+                Err(error) => Some(error),
+            },
+            None => None,
+        };
+        match (self.session, failed) {
+            (Some(session), failed) => {
+                if let Some(error) = failed {
+                    tracing::warn!(%error, "the shadow planner was built and does not answer");
                 }
+                Ok(pgassay_postgres::what_if(runtime, session, snapshot))
             }
+            (None, Some(error)) => {
+                Err(Failure::new(Exit::Unreachable, chain(&error), error.hint()))
+            }
+            (None, None) => Err(Failure::new(
+                Exit::Missing,
+                "there is no engine to ask",
+                "give the DSN of the server",
+            )),
         }
-        pgassay_postgres::what_if(runtime, self.session, snapshot)
     }
 }
 

@@ -6,6 +6,7 @@ mod advising;
 mod applying;
 mod base_backup;
 mod bench;
+mod bundling;
 mod beyond;
 mod capturing;
 mod changing;

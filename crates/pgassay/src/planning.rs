@@ -29,7 +29,7 @@ pub async fn plan(
     let plan_target = identity(target, &snapshot);
     let runtime = tokio::runtime::Handle::current();
     tokio::task::spawn_blocking(move || {
-        let mut what_if = prepared.engine(runtime, &snapshot);
+        let mut what_if = prepared.engine(runtime, &snapshot)?;
         let options = pgassay_advise::Options { budget, ..pgassay_advise::Options::default() };
         let input = pgassay_advise::Input {
             snapshot: &snapshot,
@@ -40,7 +40,7 @@ pub async fn plan(
             now: Timestamp::now(),
             options,
         };
-        pgassay_advise::plan(&input, what_if.as_mut(), &interrupt)
+        Ok(pgassay_advise::plan(&input, what_if.as_mut(), &interrupt))
     })
     .await
     .map_err(|error| {
@@ -49,7 +49,7 @@ pub async fn plan(
             format!("planning stopped: {error}"),
             "report this with the workload",
         )
-    })
+    })?
 }
 
 /// The server that a plan is for.
