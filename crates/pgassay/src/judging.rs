@@ -124,8 +124,8 @@ impl Judging<'_> {
             Design::Switchback(why_not) => format!(
                 "blocks with it on and off in random order: a reload switches it while the application runs, and half of the connections with it and half without was not possible, since {why_not}"
             ),
-            Design::BeforeAfter if changes.iter().all(|change| statistics(change)) => {
-                format!("blocks before and blocks after: old statistics can't be put back; {copies}")
+            Design::BeforeAfter if changes.iter().all(|change| stays(change)) => {
+                format!("blocks before and blocks after: what was there before can't be put back; {copies}")
             }
             Design::BeforeAfter => format!(
                 "blocks before and blocks after: an index can't be switched off in production; {copies}"
@@ -165,7 +165,7 @@ impl Judging<'_> {
         words: &str,
         outcomes: &mut Vec<ChangeOutcome>,
     ) -> Result<Option<Side>, Failure> {
-        let statistics = applied.iter().all(|(change, _)| statistics(change));
+        let all_stay = applied.iter().all(|(change, _)| stays(change));
         loop {
             let in_force: Vec<&PlannedChange> = applied.iter().map(|(change, _)| *change).collect();
             let Seen { after, comparison, verdict, reason } = self.look(before, &in_force).await?;
@@ -211,8 +211,8 @@ impl Judging<'_> {
             return match (keep_group, taken_back) {
                 (true, false) => Ok(Some(after)),
                 (true, true) => self.measure(", without what was rolled back").await.map(Some),
-                // New statistics stay whatever they were judged: what follows is compared with them in force.
-                (false, _) if statistics => Ok(Some(after)),
+                // New statistics and rebuilt indexes stay whatever they were judged: what follows is compared with them in force.
+                (false, _) if all_stay => Ok(Some(after)),
                 (false, _) => Ok(None),
             };
         }
@@ -350,8 +350,9 @@ fn told(verdict: Verdict, comparison: &[Comparison], changes: &[&PlannedChange])
     }
 }
 
-fn statistics(change: &PlannedChange) -> bool {
-    matches!(change.change, Change::Analyze { .. })
+/// What stays in force when it is taken back.
+fn stays(change: &PlannedChange) -> bool {
+    matches!(change.change, Change::Analyze { .. } | Change::Reindex { .. })
 }
 
 fn with_design(reason: &str, words: &str) -> String {

@@ -116,6 +116,11 @@ pub fn of(
             "; the new statistics stay all the same, since ANALYZE has no undo: what is measured after it includes them",
         );
     }
+    if !judged.keep && matches!(change.change, Change::Reindex { .. }) {
+        reason.push_str(
+            "; the rebuilt index stays all the same, since it holds what the old one held: what is measured after it includes it",
+        );
+    }
     ChangeOutcome {
         id: change.id.clone(),
         kind: change.change.kind().to_owned(),
