@@ -91,3 +91,90 @@ fn days(now: Timestamp, since: Timestamp) -> f64 {
 fn drop_of(relation: &Relation, index: &Index) -> String {
     format!("dropping {}.{}", relation.name.schema, index.definition.name)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use crate::drops::{DropRule, find};
+    use crate::fixture;
+    use pgassay_model::Timestamp;
+    use pgassay_model::index::RelationName;
+    use pgassay_model::plan::RiskLevel;
+    use pgassay_model::relation::ForeignKey;
+    use pgassay_model::snapshot::Snapshot;
+    use pgassay_model::units::Bytes;
+
+    fn now() -> Timestamp {
+        "2026-06-01T00:00:00Z".parse().unwrap()
+    }
+
+    fn days_ago(days: i64) -> Option<Timestamp> {
+        Timestamp::from_second(now().as_second() - days * 86_400).ok()
+    }
+
+    /// A large index that nothing scanned, with statistics so old.
+    fn idle(age: i64) -> Snapshot {
+        let mut snapshot = fixture::snapshot();
+        snapshot.counters.stats_reset = days_ago(age);
+        let mut index = fixture::index("users", "by_mail", "email", false);
+        (index.oid, index.scans, index.size) = (9, 0, Bytes(64 << 20));
+        snapshot.relations[0].indexes.push(index);
+        snapshot
+    }
+
+    #[test]
+    fn an_index_is_unused_when_the_statistics_are_old_enough_to_say_so() {
+        let (drops, kept) = find(&idle(90), now());
+        assert_eq!((drops[0].rule, drops[0].index.as_str()), (DropRule::Unused, "by_mail"));
+        assert_eq!(drops[0].risk.level, RiskLevel::Medium);
+        assert!(drops[0].reason.contains("90 days of statistics"), "{}", drops[0].reason);
+        assert!(drops[0].reason.contains("Standbys"), "{}", drops[0].reason);
+        assert!(kept.is_empty());
+        let (drops, kept) = find(&idle(10), now());
+        assert!(drops.is_empty() && kept[0].why.contains("only 10 days old"), "{kept:?}");
+        let mut unknown = idle(90);
+        unknown.counters.stats_reset = None;
+        assert!(find(&unknown, now()).1[0].why.contains("since when is not known"));
+    }
+
+    #[test]
+    fn a_last_scan_long_ago_counts_and_a_recent_one_keeps() {
+        let mut snapshot = idle(900);
+        let index = snapshot.relations[0].indexes.last_mut().unwrap();
+        (index.scans, index.last_scan) = (70, days_ago(200));
+        assert!(find(&snapshot, now()).0[0].reason.contains("last scanned 200 days ago"));
+        snapshot.relations[0].indexes.last_mut().unwrap().last_scan = days_ago(3);
+        assert!(find(&snapshot, now()).0.is_empty());
+    }
+
+    #[test]
+    fn what_uniqueness_replication_or_a_foreign_key_rests_on_stays() {
+        for change in [
+            |index: &mut pgassay_model::index::Index| index.definition.unique = true,
+            |index: &mut pgassay_model::index::Index| index.constraint = Some("c".into()),
+            |index: &mut pgassay_model::index::Index| index.replica_identity = true,
+            |index: &mut pgassay_model::index::Index| index.size = Bytes(1 << 20),
+            |index: &mut pgassay_model::index::Index| index.scans = 1,
+        ] {
+            let mut snapshot = idle(90);
+            change(snapshot.relations[0].indexes.last_mut().unwrap());
+            assert!(find(&snapshot, now()).0.is_empty());
+        }
+        let mut snapshot = idle(90);
+        snapshot.relations[0].foreign_keys.push(ForeignKey {
+            name: "of_mail".into(),
+            columns: vec!["email".into()],
+            references: RelationName { schema: "public".into(), name: "mails".into() },
+            referenced: vec!["id".into()],
+        });
+        let (drops, kept) = find(&snapshot, now());
+        assert!(drops.is_empty() && kept[0].why.contains("foreign key of_mail"), "{kept:?}");
+        // A second one that serves the key sets the first free.
+        let mut other = fixture::index("users", "mail_and_name", "email", false);
+        other.definition.keys.push(pgassay_model::index::IndexKey::column("username"));
+        (other.oid, other.size) = (10, Bytes(64 << 20));
+        other.ddl = pgassay_sql::index_ddl(&other.definition, false);
+        snapshot.relations[0].indexes.push(other);
+        assert_eq!(find(&snapshot, now()).0[0].rule, DropRule::Redundant);
+    }
+}
