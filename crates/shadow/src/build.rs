@@ -97,6 +97,11 @@ impl Shadow {
         self.server.session().await
     }
 
+    /// Where its server's files lie, until it is dropped.
+    pub fn data_directory(&self) -> PathBuf {
+        self.server.data_directory()
+    }
+
     /// What plans may differ for want of.
     pub fn lacking(&self) -> &[Lacking] {
         &self.lacking

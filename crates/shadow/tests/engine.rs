@@ -298,3 +298,74 @@ async fn a_warm_engine_answers_within_milliseconds() {
     eprintln!("{milliseconds:.3} ms per question");
     assert!(milliseconds < 50.0, "{milliseconds} ms per question");
 }
+
+/// Bytes that a directory takes on disk.
+fn on_disk(directory: &std::path::Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::read_dir(directory)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| match entry.metadata() {
+            Ok(metadata) if metadata.is_dir() => on_disk(&entry.path()),
+            Ok(metadata) => metadata.blocks() * 512,
+            Err(_) => 0,
+        })
+        .sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relation_of_hundreds_of_gigabytes_takes_no_disk_and_its_candidates_no_time() {
+    const PAGES: u64 = 40_000_000;
+    let server = shared();
+    let database = filled(server);
+    let settings = dsn::resolve(&server.dsn(&database)).unwrap();
+    let session = Session::connect(&settings, SessionOptions::default()).await.unwrap();
+    let mut snapshot = snapshot(&session).await.unwrap();
+    let mut blueprint = pgassay_shadow::read(&session, &ReadOptions::default()).await.unwrap();
+    let visits = blueprint.sizes.iter_mut().find(|size| size.name == "visits").unwrap();
+    (visits.pages, visits.relpages, visits.reltuples) = (PAGES, PAGES as i32, 2e9);
+    let key = blueprint.sizes.iter_mut().find(|size| size.name == "visits_pkey").unwrap();
+    (key.pages, key.relpages, key.reltuples, key.height) = (5_500_000, 5_500_000, 2e9, Some(3));
+    for relation in &mut snapshot.relations {
+        if relation.name.name == "visits" {
+            (relation.pages, relation.rows) = (PAGES, Some(2e9));
+        }
+    }
+    let shadow = Arc::new(Shadow::build(&blueprint, &BuildOptions::default()).await.unwrap());
+    assert_eq!(shadow.lacking(), []);
+    let (plain, person, candidate, again, size, took) = ask(&shadow, &snapshot, |engine| {
+        let by_person = statement("SELECT * FROM visits WHERE person = 77");
+        let by_id = statement("SELECT * FROM visits WHERE id = 77");
+        let index = index("visits", "btree", &["token"]);
+        let by_token =
+            statement("SELECT * FROM visits WHERE token = 'c4ca4238-a0b9-2382-0dcc-509a6f75849b'");
+        let plain = engine.cost(&by_id, &Hypothesis::default()).unwrap();
+        let person = engine.cost(&by_person, &Hypothesis::default()).unwrap();
+        let began = std::time::Instant::now();
+        let candidate = engine.cost(&by_token, &with(&[&index])).unwrap();
+        let took = began.elapsed();
+        let mut other = index.clone();
+        other.method = "hash".into();
+        engine.cost(&by_token, &with(&[&other])).unwrap();
+        // As long as it was, also to a session that saw it cut.
+        let serial = Hypothesis {
+            parameters: vec![("work_mem".into(), "4MB".into())],
+            ..Hypothesis::default()
+        };
+        let again = engine.cost(&by_person, &serial).unwrap();
+        (plain, person, candidate, again, engine.index_size(&index).unwrap(), took)
+    })
+    .await;
+    eprintln!("{plain:?}\n{person:?}\n{candidate:?}\n{size} in {took:?}");
+    assert_eq!(plain.indexes, ["visits_pkey"]);
+    assert!(person.total_cost > PAGES as f64, "{person:?}");
+    assert_eq!(again.total_cost, person.total_cost);
+    assert_eq!(candidate.indexes, ["visits_btree_token"]);
+    // 16 bytes of key, 8 of header and 4 of line pointer, 90 % full.
+    let expected = 2e9 * 28.0 / 0.9;
+    assert!((size.0 as f64 / expected - 1.0).abs() < 0.1, "{size}");
+    assert!(took < std::time::Duration::from_secs(20), "{took:?}");
+    let disk = on_disk(&shadow.data_directory());
+    assert!(disk < 300 << 20, "{disk} bytes on disk");
+}
