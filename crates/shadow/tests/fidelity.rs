@@ -15,6 +15,21 @@ const STATEMENTS: &str = include_str!("fidelity/statements.sql");
 /// From 14 on: statistics of expressions.
 const EXPRESSIONS: &str = "CREATE STATISTICS shop.orders_month ON (date_trunc('month', stay_at)), kind FROM shop.orders_again;
     ANALYZE shop.orders_again";
+/// Types, operator classes and functions of extensions, in a schema of their own.
+const EXTENSIONS: &str = "CREATE SCHEMA ext; CREATE EXTENSION pg_trgm SCHEMA ext; CREATE EXTENSION citext SCHEMA ext;
+    CREATE TABLE shop.labels (id int PRIMARY KEY, mail ext.citext, label text);
+    INSERT INTO shop.labels SELECT g, 'User' || g || '@Example.com', 'label ' || md5(g::text) FROM generate_series(1, 10000) g;
+    CREATE INDEX labels_mail ON shop.labels (mail);
+    CREATE INDEX labels_trigrams ON shop.labels USING gin (label ext.gin_trgm_ops);
+    CREATE INDEX labels_near ON shop.labels USING gist (label ext.gist_trgm_ops);
+    CREATE VIEW shop.likely AS SELECT id, ext.similarity(label, 'label a') AS near FROM shop.labels;
+    ANALYZE shop.labels";
+const OF_EXTENSIONS: [&str; 4] = [
+    "SELECT * FROM shop.labels WHERE mail = 'user77@example.com'",
+    "SELECT * FROM shop.labels WHERE label LIKE '%abc%'",
+    "SELECT * FROM shop.labels ORDER BY label OPERATOR(ext.<->) 'label b' LIMIT 3",
+    "SELECT * FROM shop.likely WHERE near > 0.5",
+];
 const SETTINGS: [&str; 7] = [
     "SELECT 1",
     "SET random_page_cost = 1.1",
@@ -53,6 +68,7 @@ fn start() -> Postgres {
         server.execute("shop", EXPRESSIONS).unwrap();
     }
     for sql in [
+        EXTENSIONS,
         "CREATE ROLE watcher LOGIN IN ROLE pg_monitor",
         "CREATE ROLE reader LOGIN; GRANT USAGE ON SCHEMA shop TO reader, watcher; GRANT SELECT ON ALL TABLES IN SCHEMA shop TO reader",
         "CHECKPOINT",
@@ -63,7 +79,8 @@ fn start() -> Postgres {
 }
 
 fn statements(server: &Postgres) -> Vec<String> {
-    let mut statements: Vec<String> = STATEMENTS.lines().map(str::to_owned).collect();
+    let mut statements: Vec<String> =
+        STATEMENTS.lines().chain(OF_EXTENSIONS).map(str::to_owned).collect();
     if server.version_num() >= 140_000 {
         statements.push(
             "SELECT date_trunc('month', stay_at), kind, count(*) FROM shop.orders_again GROUP BY 1, 2".into(),
@@ -193,6 +210,7 @@ async fn what_pg_stats_shows_is_enough_but_for_expressions_extended_statistics_a
             "city =",
             "digits",
             "(home)",
+            "label LIKE",
             "lower(",
         ]
         .iter()
