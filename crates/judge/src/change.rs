@@ -94,6 +94,12 @@ impl Blocks {
         }
     }
 
+    /// Whether the interval at a significance level leaves out "no difference".
+    pub(crate) fn differs(&self, level: f64) -> bool {
+        let interval = self.shift(1.0 - level).and_then(|shift| shift.interval);
+        interval.is_some_and(|(low, high)| low > 0.0 || high < 0.0)
+    }
+
     /// The relative change that these blocks would have shown with a power of 80 %.
     fn detectable(&self, confidence: f64) -> Option<f64> {
         let standard_error = match self.design {

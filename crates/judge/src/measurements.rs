@@ -15,7 +15,8 @@ const SMALLEST_SHARE: f64 = 0.01;
 /// First `latency_mean_ms` (the primary metric, with each statement's share of requests fixed as before),
 /// `latency_p50_ms`, `latency_p95_ms`, `latency_p99_ms`, `throughput` and `server_cpu_ms_per_request`, always; then
 /// `error_share` where anything failed; then `statement:ID` for every statement with at least
-/// 1 % of the response time, all read together at `confidence` (Holm).
+/// 1 % of the response time. p95, p99 and the statements are guards, which together call a harmless change harmful
+/// no more often than `confidence` says (Holm).
 pub fn compare_measurements(
     before: &Measurement,
     after: &Measurement,
@@ -23,28 +24,82 @@ pub fn compare_measurements(
     margins: &Margins,
     confidence: f64,
 ) -> Vec<Comparison> {
-    let quantile = |metric, value: fn(&Block) -> f64, equivalence| {
+    let quantile = |value: fn(&Block) -> f64| {
         let values = |side: &Measurement| side.blocks.iter().map(value).collect::<Vec<f64>>();
-        Blocks::new(&values(before), &values(after), design).compare(
-            metric,
+        Blocks::new(&values(before), &values(after), design)
+    };
+    let median = quantile(|block| block.latency_ms.p50).compare(
+        "latency_p50_ms",
+        Sense::LowerIsBetter,
+        confidence,
+        margins.equivalence_mean,
+        margins.improvement,
+    );
+    let tail = |metric: &str, value| Guard {
+        metric: metric.to_owned(),
+        blocks: quantile(value),
+        equivalence: margins.equivalence_p99,
+        of_all: true,
+    };
+    let mut guards = vec![
+        tail("latency_p95_ms", |block: &Block| block.latency_ms.p95),
+        tail("latency_p99_ms", |block: &Block| block.latency_ms.p99),
+    ];
+    guards.extend(statements(before, after, design, margins));
+    let mut guarded = judge_guards(&guards, margins, confidence);
+    let of_statements = guarded.split_off(2);
+    let mut comparisons = vec![mean(before, after, design, margins, confidence), median];
+    comparisons.extend(guarded);
+    comparisons.push(throughput(before, after, design, margins, confidence));
+    comparisons.push(server_cpu(before, after, design, margins, confidence));
+    comparisons.extend(errors::compare(before, after, confidence));
+    comparisons.extend(of_statements);
+    comparisons
+}
+
+/// What must not become worse.
+struct Guard {
+    metric: String,
+    blocks: Blocks,
+    equivalence: f64,
+    /// Of all requests, and not of one statement: it must be shown to do no harm, for which all of them have to
+    /// hold, so that its interval needs no correction; only calling it worse does.
+    of_all: bool,
+}
+
+fn judge_guards(guards: &[Guard], margins: &Margins, confidence: f64) -> Vec<Comparison> {
+    let compare = |guard: &Guard, confidence: f64| {
+        guard.blocks.compare(
+            &guard.metric,
             Sense::LowerIsBetter,
             confidence,
-            equivalence,
+            guard.equivalence,
             margins.improvement,
         )
     };
-    let tail = margins.equivalence_p99;
-    let mut comparisons = vec![
-        mean(before, after, design, margins, confidence),
-        quantile("latency_p50_ms", |block| block.latency_ms.p50, margins.equivalence_mean),
-        quantile("latency_p95_ms", |block| block.latency_ms.p95, tail),
-        quantile("latency_p99_ms", |block| block.latency_ms.p99, tail),
-        throughput(before, after, design, margins, confidence),
-        server_cpu(before, after, design, margins, confidence),
-    ];
-    comparisons.extend(errors::compare(before, after, confidence));
-    comparisons.extend(statements(before, after, design, margins, confidence));
-    comparisons
+    let differs =
+        |index: usize, level: f64| guards.get(index).is_some_and(|own| own.blocks.differs(level));
+    let p_values: Vec<f64> = guards.iter().map(|guard| guard.blocks.p_value()).collect();
+    let levels = holm::levels(&p_values, 1.0 - confidence, differs);
+    let family = format!("Holm over {} guards", guards.len());
+    guards
+        .iter()
+        .zip(levels)
+        .map(|(guard, level)| {
+            let mut strict = compare(guard, 1.0 - level);
+            if !guard.of_all {
+                strict.method.push_str(&format!("; {family}"));
+                return strict;
+            }
+            let mut own = compare(guard, confidence);
+            own.detectable = strict.detectable;
+            if worse(&own) && !worse(&strict) {
+                own.verdict = Verdict::Inconclusive;
+                own.method.push_str(&format!("; worse by itself, and not with {family}"));
+            }
+            own
+        })
+        .collect()
 }
 
 fn mean(
@@ -144,9 +199,8 @@ fn statements(
     after: &Measurement,
     design: Design,
     margins: &Margins,
-    confidence: f64,
-) -> Vec<Comparison> {
-    let blocks: Vec<(String, Blocks)> = compared_statements(&before.blocks, &after.blocks)
+) -> Vec<Guard> {
+    compared_statements(&before.blocks, &after.blocks)
         .into_iter()
         .map(|id| {
             let values = |measurement: &Measurement| -> Vec<f64> {
@@ -156,27 +210,12 @@ fn statements(
                 };
                 measurement.blocks.iter().map(of_block).collect()
             };
-            let blocks = Blocks::new(&values(before), &values(after), design);
-            (id, blocks)
-        })
-        .collect();
-    let p_values: Vec<f64> = blocks.iter().map(|(_, blocks)| blocks.p_value()).collect();
-    let levels = holm::levels(&p_values, 1.0 - confidence);
-    blocks
-        .iter()
-        .zip(levels)
-        .map(|((id, values), level)| {
-            let mut comparison = values.compare(
-                &format!("statement:{id}"),
-                Sense::LowerIsBetter,
-                1.0 - level,
-                margins.equivalence_statement,
-                margins.improvement,
-            );
-            if blocks.len() > 1 {
-                comparison.method.push_str(&format!("; Holm over {} statements", blocks.len()));
+            Guard {
+                metric: format!("statement:{id}"),
+                blocks: Blocks::new(&values(before), &values(after), design),
+                equivalence: margins.equivalence_statement,
+                of_all: false,
             }
-            comparison
         })
         .collect()
 }

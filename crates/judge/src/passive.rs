@@ -207,9 +207,11 @@ fn statements(
         })
         .collect();
     let p_values: Vec<f64> = blocks.iter().map(|(_, blocks)| blocks.p_value()).collect();
+    let differs =
+        |index: usize, level: f64| blocks.get(index).is_some_and(|(_, own)| own.differs(level));
     blocks
         .iter()
-        .zip(holm::levels(&p_values, 1.0 - CONFIDENCE))
+        .zip(holm::levels(&p_values, 1.0 - CONFIDENCE, differs))
         .map(|((key, values), level)| {
             let mut comparison = values.compare(
                 &format!("statement:{}", mix.name(key)),
