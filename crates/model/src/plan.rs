@@ -32,7 +32,7 @@ pub struct Plan {
     /// What is for people to do: the application, the schema, caching, monitoring, partitioning.
     #[serde(default)]
     pub recommendations: Vec<Recommendation>,
-    /// The what-if engine used: `hypopg`, or `rule`.
+    /// The what-if engine used: `shadow`, `hypopg`, or `rule`.
     #[serde(default)]
     pub engine: String,
     /// The measurement that the plan rests on: what an applied plan is compared with.

@@ -51,7 +51,7 @@ pub enum WhatIfError {
 
 /// An engine that answers what-if questions. Deterministic for an unchanged server.
 pub trait WhatIf {
-    /// `hypopg`, `explain` (parameters only) or `rule`.
+    /// `shadow`, `hypopg`, `explain` (parameters only) or `rule`.
     fn engine(&self) -> &'static str;
 
     /// Whether hypothetical indexes can be planned with.
