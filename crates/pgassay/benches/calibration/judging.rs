@@ -1,7 +1,7 @@
 //! Judges the blocks as pgassay does, look by look, and tells how often that is right.
 
 use crate::SLOWED;
-use crate::taking::{BLOCK, Blocks, Case, Taken, whole};
+use crate::taking::{BLOCK, Blocks, Case, SHARE_OF_CAPACITY, Taken, whole};
 use pgassay_judge::{
     Design, LOOKS, Margins, POCOCK_ALPHA, compare_measurements, compare_pairs, overall,
 };
@@ -64,11 +64,12 @@ pub fn report(file: &str, command: &str, version: u32) {
     }
     println!("# Calibration of the verdicts\n");
     println!(
-        "How often a verdict is right, by real runs on a real server (PostgreSQL {version}): a mix of a function that burns\nCPU (four of five requests) and a look-up by an index, open loop at a tenth of the capacity, blocks of {} ms on\nconnections of their own, a core disturbed at random, and whatever else the machine was doing. Slow-downs are real:\nthe function burns more CPU, so that the mean is slower by about 3, 10 or 30 %, or the index is dropped. Their true size is the median over all pairs\nof blocks of the case. `{command}` makes this file.\n",
+        "How often a verdict is right, by real runs on a real server (PostgreSQL {version}): a mix of a function that burns\nCPU (four of five requests) and a look-up by an index, open loop at {:.0} % of the capacity, blocks of {} ms on\nconnections of their own, a core disturbed at random, and whatever else the machine was doing. Slow-downs are real:\nthe function burns more CPU, so that the mean is slower by about 3, 10 or 30 %, or the index is dropped. Their true size is the median over all pairs\nof blocks of the case. `{command}` makes this file.\n",
+        SHARE_OF_CAPACITY * 100.0,
         BLOCK.as_millis()
     );
     println!(
-        "Every comparison ends as in `pgassay optimize`: at the first look (8, 16, 32 blocks, Pocock bounds) at which the\nverdict over all metrics is not inconclusive, or at the last. \"Found\" counts those called regressed among those whose\nstated detectable effect, at the look at which they ended, is below the true size.\n"
+        "The verdict over all metrics ends as in `pgassay optimize`: at the first look (8, 16, 32 blocks, Pocock bounds) at which\nit is not inconclusive, or at the last; the mean and p95 by themselves likewise. \"Found\" counts those called regressed\namong those whose stated detectable effect, at the look at which they ended, is below the true size.\n"
     );
     section("Pairs of blocks in random order", &pairs);
     section("Blocks before against blocks after: 32 before, looks after", &sides);
@@ -104,14 +105,13 @@ fn rows() -> Vec<Row> {
     cases.map(|case| Row { case, judged: Vec::new(), truth: (0.0, 0.0) }).collect()
 }
 
+/// Each metric at the first look at which it is decided, and the verdict over all likewise; else at the last.
 fn judge(blocks: &Blocks, taken: Taken, design: Design) -> Judged {
     let margins = Margins::default();
-    let mut last = None;
+    let mut over_all: Option<(Verdict, usize)> = None;
+    let (mut mean, mut p95): (Option<Comparison>, Option<Comparison>) = (None, None);
     for look in LOOKS.map(|look| look as usize) {
-        if look > blocks.after.len() && last.is_some() {
-            break;
-        }
-        let after = &blocks.after[..look];
+        let Some(after) = blocks.after.get(..look) else { break };
         let comparison = match taken {
             Taken::Pairs => compare_pairs("calibration", 0.0, &blocks.before[..look], after).0,
             Taken::Sides => compare_measurements(
@@ -122,20 +122,17 @@ fn judge(blocks: &Blocks, taken: Taken, design: Design) -> Judged {
                 1.0 - POCOCK_ALPHA,
             ),
         };
-        let (verdict, _) = overall(&comparison, &margins);
-        let find =
-            |metric: &str| comparison.iter().find(|entry| entry.metric == metric).unwrap().clone();
-        last = Some(Judged {
-            overall: verdict,
-            mean: find("latency_mean_ms"),
-            p95: find("latency_p95_ms"),
-            blocks: look,
-        });
-        if verdict != Verdict::Inconclusive {
-            break;
+        if over_all.is_none_or(|(verdict, _)| verdict == Verdict::Inconclusive) {
+            over_all = Some((overall(&comparison, &margins).0, look));
+        }
+        for (metric, last) in [("latency_mean_ms", &mut mean), ("latency_p95_ms", &mut p95)] {
+            if last.as_ref().is_none_or(|last| last.verdict == Verdict::Inconclusive) {
+                *last = comparison.iter().find(|entry| entry.metric == metric).cloned();
+            }
         }
     }
-    last.unwrap()
+    let (overall, blocks) = over_all.unwrap();
+    Judged { overall, mean: mean.unwrap(), p95: p95.unwrap(), blocks }
 }
 
 fn mean(measurement: &Measurement) -> f64 {

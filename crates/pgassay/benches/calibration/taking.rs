@@ -1,8 +1,7 @@
 //! Takes the blocks: a real server driven with nothing changed, and with real slow-downs, on a disturbed machine.
 
-use pgassay_judge::{Design, LOOKS, Margins, POCOCK_ALPHA, compare_measurements, compare_pairs};
+use pgassay_judge::LOOKS;
 use pgassay_load::{LoadMode, LoadOptions};
-use pgassay_model::comparison::{Comparison, Verdict};
 use pgassay_model::interrupt::Interrupt;
 use pgassay_model::measurement::{Connect, Measurement};
 use pgassay_model::workload::{SCHEMA, Workload, WorkloadStatement};
@@ -21,10 +20,12 @@ const OF_LOOP: f64 = 1.5;
 /// Rows of the relation that is looked up, small enough that reading it all is a slow-down of some ten percent.
 const ITEMS: u32 = 2500;
 /// Length of a block.
-pub const BLOCK: Duration = Duration::from_millis(100);
+pub const BLOCK: Duration = Duration::from_millis(200);
+/// Blocks on each side: as many as the last look takes, so that every metric can be judged to its end.
+const MOST: u32 = LOOKS[LOOKS.len() - 1];
 const WARMUP: Duration = Duration::from_millis(20);
 /// The rate as a share of the capacity; low, so that little is due to queues of the load itself.
-const SHARE_OF_CAPACITY: f64 = 0.1;
+pub const SHARE_OF_CAPACITY: f64 = 0.2;
 
 /// What differs between the two sides of a comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -86,9 +87,8 @@ impl<'a> Bench<'a> {
     /// A server compared with itself, which serves both designs, since all of its blocks are the same: as pairs,
     /// and the earlier half of the time against the later.
     pub fn same(&mut self) -> [Blocks; 2] {
-        let most = LOOKS[LOOKS.len() - 1] as usize;
         let (mut without, mut with, mut in_time) = (Vec::new(), Vec::new(), Vec::new());
-        for _ in 0..most {
+        for _ in 0..MOST {
             let blocks = [self.block(Case::Same), self.block(Case::Same)];
             in_time.extend(blocks.clone());
             let [first, second] = blocks;
@@ -96,7 +96,7 @@ impl<'a> Bench<'a> {
             without.push(one);
             with.push(other);
         }
-        let later = in_time.split_off(most);
+        let later = in_time.split_off(MOST as usize);
         [
             Blocks { case: Case::Same, taken: Taken::Pairs, before: without, after: with },
             Blocks { case: Case::Same, taken: Taken::Sides, before: in_time, after: later },
@@ -105,40 +105,23 @@ impl<'a> Bench<'a> {
 
     /// Goes on from blocks without a slow-down with blocks that have it.
     pub fn sides(&mut self, case: Case, before: Vec<Measurement>) -> Blocks {
-        let mut blocks = Blocks { case, taken: Taken::Sides, before, after: Vec::new() };
-        for look in LOOKS {
-            while blocks.after.len() < look as usize {
-                blocks.after.push(self.block(case));
-            }
-            let (before, after) = (whole(&blocks.before), whole(&blocks.after));
-            let level = 1.0 - POCOCK_ALPHA;
-            let margins = Margins::default();
-            if told(&compare_measurements(&before, &after, Design::BeforeAfter, &margins, level)) {
-                break;
-            }
-        }
-        blocks
+        let after = (0..MOST).map(|_| self.block(case)).collect();
+        Blocks { case, taken: Taken::Sides, before, after }
     }
 
     /// Pairs of blocks without and with a slow-down.
     pub fn pairs(&mut self, case: Case) -> Blocks {
-        let mut blocks =
-            Blocks { case, taken: Taken::Pairs, before: Vec::new(), after: Vec::new() };
-        for look in LOOKS {
-            while blocks.before.len() < look as usize {
-                if self.order.random() {
-                    blocks.before.push(self.block(Case::Same));
-                    blocks.after.push(self.block(case));
-                } else {
-                    blocks.after.push(self.block(case));
-                    blocks.before.push(self.block(Case::Same));
-                }
-            }
-            if told(&compare_pairs("calibration", 0.0, &blocks.before, &blocks.after).0) {
-                break;
+        let (mut before, mut after) = (Vec::new(), Vec::new());
+        for _ in 0..MOST {
+            if self.order.random() {
+                before.push(self.block(Case::Same));
+                after.push(self.block(case));
+            } else {
+                after.push(self.block(case));
+                before.push(self.block(Case::Same));
             }
         }
-        blocks
+        Blocks { case, taken: Taken::Pairs, before, after }
     }
 
     fn block(&mut self, case: Case) -> Measurement {
@@ -208,13 +191,6 @@ fn workload(case: Case) -> Workload {
         scripts: Vec::new(),
         sessions: Vec::new(),
     }
-}
-
-/// Whether the primary metric has been decided.
-fn told(comparison: &[Comparison]) -> bool {
-    comparison
-        .iter()
-        .any(|entry| entry.metric == "latency_mean_ms" && entry.verdict != Verdict::Inconclusive)
 }
 
 /// One measurement of all blocks of a side.
