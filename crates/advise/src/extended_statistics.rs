@@ -12,7 +12,7 @@ use crate::risk;
 use crate::shapes::Shapes;
 use crate::words;
 use pgassay_model::change::Change;
-use pgassay_model::extended_statistics::{StatisticsDefinition, StatisticsKind};
+use pgassay_model::extended_statistics::{StatementRows, StatisticsDefinition, StatisticsKind};
 use pgassay_model::index::IndexDefinition;
 use pgassay_model::plan::{ExpectedSource, Recommendation};
 use pgassay_model::relation::Relation;
@@ -30,6 +30,8 @@ use std::collections::BTreeSet;
 const FAR_OFF: f64 = 10.0;
 /// Calls before a mean number of rows is one.
 const FEW_CALLS: u64 = 20;
+/// Default of default_statistics_target (manual, section 20.7).
+const TARGET: f64 = 100.0;
 /// `STATS_MAX_DIMENSIONS`.
 const MOST_COLUMNS: usize = 8;
 /// NAMEDATALEN − 1, less two digits that tell objects of the same name apart.
@@ -50,25 +52,19 @@ pub struct MissingStatistics {
     pub reason: String,
     /// Statements that are estimated wrongly.
     pub statements: Vec<String>,
-    /// Rows estimated, of the first of them.
-    pub estimated: f64,
-    /// Rows a call, of the first of them.
-    pub actual: f64,
+    /// Rows of each of them, estimated and counted.
+    pub rows: Vec<StatementRows>,
 }
 
 impl MissingStatistics {
     /// One object serves several statements, with the kinds that each needs.
-    fn take(
-        &mut self,
-        statement: &WorkloadStatement,
-        other: &StatisticsDefinition,
-        reason: String,
-    ) {
+    fn take(&mut self, rows: StatementRows, other: &StatisticsDefinition, reason: String) {
         self.definition.kinds.extend(&other.kinds);
         self.definition.kinds.sort();
         self.definition.kinds.dedup();
         self.ddl = statistics_ddl(&self.definition);
-        self.statements.push(statement.id.clone());
+        self.statements.push(rows.statement.clone());
+        self.rows.push(rows);
         self.reason.push_str("; ");
         self.reason.push_str(&reason);
     }
@@ -101,13 +97,14 @@ pub(crate) fn find<'w>(
         }
         let Some(mut definition) = wanted(snapshot, shape, off < 1.0, proposed) else { continue };
         let reason = reason(statement, &definition, estimated, actual, calls);
+        let rows = StatementRows { statement: statement.id.clone(), estimated, actual };
         let same = |known: &MissingStatistics| {
             known.definition.relation == definition.relation
                 && known.definition.columns == definition.columns
                 && known.definition.expression == definition.expression
         };
         if let Some(known) = found.iter_mut().find(|known| same(known)) {
-            known.take(statement, &definition, reason);
+            known.take(rows, &definition, reason);
             continue;
         }
         let stem = definition.name.clone();
@@ -123,8 +120,7 @@ pub(crate) fn find<'w>(
             reason,
             definition,
             statements: vec![statement.id.clone()],
-            estimated,
-            actual,
+            rows: vec![rows],
         });
     }
     found
@@ -199,12 +195,26 @@ fn wanted(
     let usable = expressions.is_empty()
         && (2..=MOST_COLUMNS).contains(&columns.len())
         && columns.iter().all(|column| analyzed(column));
-    let kinds = match (more, equal) {
+    // A list holds as many combinations as the statistics target, and what is not in it is estimated as if independent,
+    // dependencies or not (`statext_clauselist_selectivity` takes the list first): one that can't hold all does harm.
+    let held = columns.iter().all(|column| {
+        let statistics = relation.column(column).and_then(|column| column.statistics.as_ref());
+        let rows = relation.rows.unwrap_or(0.0);
+        statistics.is_some_and(|statistics| statistics.distinct(rows) <= target(snapshot))
+    });
+    let kinds = match (more, equal, held) {
         // A dependency makes an estimate larger, never smaller; only the combinations themselves do that.
-        (true, true) => vec![StatisticsKind::Dependencies, StatisticsKind::Mcv],
-        _ => vec![StatisticsKind::Mcv],
+        (true, true, true) => vec![StatisticsKind::Dependencies, StatisticsKind::Mcv],
+        (true, true, false) => vec![StatisticsKind::Dependencies],
+        (_, _, true) => vec![StatisticsKind::Mcv],
+        (_, _, false) => return None,
     };
     usable.then(|| object(relation, &columns, kinds)).filter(|object| is_new(relation, object))
+}
+
+fn target(snapshot: &Snapshot) -> f64 {
+    let parameter = snapshot.parameter("default_statistics_target");
+    parameter.and_then(|parameter| parameter.number()).unwrap_or(TARGET)
 }
 
 /// Statistics of one expression (14+), where no index on it has them already.
@@ -297,10 +307,19 @@ pub(crate) fn decide(missing: &[MissingStatistics], load: &Load) -> Vec<Draft> {
             needs_restart: false,
             expected: without_figure(
                 format!(
-                    "the planner expects about the rows that come ({:.1}, not {:.0}), and may choose another plan for {}",
-                    object.actual,
-                    object.estimated,
-                    words::list(&object.statements)
+                    "the planner expects about the rows that come, and may choose another plan: {}",
+                    words::list(
+                        &object
+                            .rows
+                            .iter()
+                            .map(|rows| {
+                                format!(
+                                    "{} {:.1}, not {:.0}",
+                                    rows.statement, rows.actual, rows.estimated
+                                )
+                            })
+                            .collect::<Vec<_>>()
+                    )
                 ),
                 ExpectedSource::Rule,
             ),
@@ -308,7 +327,10 @@ pub(crate) fn decide(missing: &[MissingStatistics], load: &Load) -> Vec<Draft> {
             evidence: vec![object.reason.clone()],
             statements: object.statements.clone(),
             mechanism: format!("EXPLAIN's rows of {}", words::list(&object.statements)),
-            change: Change::CreateStatistics { definition: object.definition.clone() },
+            change: Change::CreateStatistics {
+                definition: object.definition.clone(),
+                rows: object.rows.clone(),
+            },
         })
         .collect()
 }

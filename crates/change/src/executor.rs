@@ -134,7 +134,7 @@ impl<'a> Executor<'a> {
                 drop_index::preflight(client, server, relation, name, ddl).await
             }
             Change::Analyze { relation } => analyze::preflight(client, server, relation).await,
-            Change::CreateStatistics { definition } => {
+            Change::CreateStatistics { definition, .. } => {
                 create_statistics::preflight(client, server, definition).await
             }
             Change::Reindex { relation, name, ddl, estimated_size } => {
@@ -316,7 +316,7 @@ impl<'a> Executor<'a> {
             Change::SetParameter { name, .. } => {
                 set_parameter::observe(self.client(), &self.server, name).await?
             }
-            Change::CreateStatistics { definition } => create_statistics::undo_of(definition),
+            Change::CreateStatistics { definition, .. } => create_statistics::undo_of(definition),
             Change::Reindex { relation, name, .. } => {
                 reindex::observe(self.client(), relation, name).await?
             }
@@ -348,7 +348,7 @@ impl<'a> Executor<'a> {
             Change::Analyze { relation } => {
                 analyze::apply(&building, relation).await.map(|notes| (false, notes))
             }
-            Change::CreateStatistics { definition } => {
+            Change::CreateStatistics { definition, .. } => {
                 let notes = create_statistics::apply(&building, definition).await?;
                 create_statistics::verify(client, definition).await?;
                 Ok((false, notes))
@@ -392,7 +392,7 @@ impl<'a> Executor<'a> {
             (Change::DropIndex { relation, name, ddl }, _) => {
                 drop_index::standing(client, relation, name, ddl).await
             }
-            (Change::CreateStatistics { definition }, _) => {
+            (Change::CreateStatistics { definition, .. }, _) => {
                 create_statistics::standing(client, definition).await
             }
             (Change::Reindex { relation, name, .. }, Some(undo)) => {

@@ -169,7 +169,7 @@ impl Executor<'_> {
                 drop_index::verify(client, relation, name).await.map(|()| Vec::new())
             }
             Change::Analyze { .. } => Ok(Vec::new()),
-            Change::CreateStatistics { definition } => {
+            Change::CreateStatistics { definition, .. } => {
                 create_statistics::verify(client, definition).await.map(|()| Vec::new())
             }
             Change::Reindex { relation, name, ddl, .. } => {

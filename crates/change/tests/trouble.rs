@@ -378,16 +378,22 @@ async fn what_cannot_be_rebuilt_or_described_is_refused() {
         estimated_size: Bytes(1 << 60),
     };
     assert!(refuse(huge).await.contains("are free in"));
-    let Change::CreateStatistics { definition } = target.change(Kind::CreateStatistics) else {
+    let Change::CreateStatistics { definition, .. } = target.change(Kind::CreateStatistics) else {
         panic!()
     };
     let mut injected = definition.clone();
     injected.expression = Some("note) FROM orders; DROP TABLE orders; --".into());
     assert!(
-        refuse(Change::CreateStatistics { definition: injected }).await.contains("nothing else")
+        refuse(Change::CreateStatistics { definition: injected, rows: vec![] })
+            .await
+            .contains("nothing else")
     );
     target.execute("CREATE STATISTICS orders_customer_note ON id, note FROM orders");
-    assert!(refuse(Change::CreateStatistics { definition }).await.contains("no such statistics"));
+    assert!(
+        refuse(Change::CreateStatistics { definition, rows: vec![] })
+            .await
+            .contains("no such statistics")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

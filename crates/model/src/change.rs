@@ -2,7 +2,7 @@
 //!
 //! Closed, because journals written years ago must still load: variants are added, never altered.
 
-use crate::extended_statistics::StatisticsDefinition;
+use crate::extended_statistics::{StatementRows, StatisticsDefinition};
 use crate::index::{IndexDefinition, RelationName};
 use crate::units::Bytes;
 use serde::{Deserialize, Serialize};
@@ -37,6 +37,9 @@ pub enum Change {
     CreateStatistics {
         /// The statistics object.
         definition: StatisticsDefinition,
+        /// What is estimated wrongly without it: whether it helps is told by these afterwards.
+        #[serde(default)]
+        rows: Vec<StatementRows>,
     },
     /// REINDEX INDEX CONCURRENTLY: the same index without its empty space. The old one is gone: undo has nothing to
     /// restore, and clears up what a rebuild that was cut off has left.

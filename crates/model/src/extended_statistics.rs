@@ -19,6 +19,17 @@ pub struct StatisticsDefinition {
     pub expression: Option<String>,
 }
 
+/// Rows of a statement that an object is meant for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StatementRows {
+    /// Id in the workload.
+    pub statement: String,
+    /// The planner's estimate without the object.
+    pub estimated: f64,
+    /// Rows a call, as pg_stat_statements counted.
+    pub actual: f64,
+}
+
 /// Kind of extended statistics (manual, CREATE STATISTICS).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -1,6 +1,7 @@
 //! `apply`: a whole plan applied without measuring; a failure takes back all of it.
 
 use crate::changing::{Access, Changing, Tried};
+use crate::estimates;
 use crate::failure::{Exit, Failure};
 use crate::target::Target;
 use crate::validation;
@@ -50,7 +51,10 @@ pub async fn apply(target: &Target, plan: &Plan, dry_run: bool) -> Result<Run, F
     let mut run = document(target, plan, changing.run().to_owned(), RunState::Finished, outcomes);
     let checked = async {
         let (session, console) = (target.observe().await?, target.console().await?);
-        validation::validate(&session, console.as_ref(), None, &run.changes, plan).await
+        let mut checks =
+            validation::validate(&session, console.as_ref(), None, &run.changes, plan).await?;
+        checks.extend(estimates::check(target, plan.workload.as_ref(), plan, &run.changes).await?);
+        Ok(checks)
     };
     run.checks = match checked.await {
         Ok(checks) => checks,

@@ -84,8 +84,7 @@ pub fn document(beyond: &Beyond) -> Map<String, Value> {
                 "reason": object.reason,
                 "relation": object.definition.relation.to_string(),
                 "statements": object.statements,
-                "rows_estimated": object.estimated,
-                "rows_per_call": object.actual,
+                "rows": object.rows,
             })
         })
         .collect();

@@ -4,6 +4,7 @@ use crate::bench::{
     self, Bench, CAPACITY_CLIENTS, CONFIDENCE, OPEN_LOOP_CLIENTS, SHARE_OF_CAPACITY, Side,
 };
 use crate::changing::{Access, Changing};
+use crate::estimates;
 use crate::failure::{Exit, Failure};
 use crate::goal::Goal;
 use crate::judging::Judging;
@@ -212,7 +213,7 @@ pub async fn optimize(
     if kept {
         replace_throughput(&mut comparison, &capacity_before, &capacity_after);
     }
-    let checks = validation::validate(
+    let mut checks = validation::validate(
         &session,
         console.as_ref(),
         Some(Measured { after: &after, goal: &request.goal }),
@@ -220,6 +221,7 @@ pub async fn optimize(
         &plan,
     )
     .await?;
+    checks.extend(estimates::check(target, Some(workload), &plan, &outcomes).await?);
     let backups = changing.backups();
     let run = Run {
         schema: run::SCHEMA.to_owned(),

@@ -133,6 +133,10 @@ fn what_can_be_applied_is_planned_applied_and_taken_back() {
 
     let answer = shop.pgassay(&["apply", &plan, &shop.dsn(), "--json"]);
     assert_eq!(answer.status, 0, "{}{}", answer.stdout, answer.stderr);
+    let checks = answer.json()["checks"].as_array().unwrap().clone();
+    let estimates = checks.iter().find(|check| check["id"] == "row_estimates").unwrap();
+    assert_eq!(estimates["passed"], true, "{estimates}");
+    assert!(estimates["detail"].as_str().unwrap().starts_with("pair: "), "{estimates}");
     let objects = "SELECT count(*) FROM pg_statistic_ext";
     let count = |sql: &str| shop.server.query(DATABASE, sql).unwrap()[0][0].clone().unwrap();
     assert_eq!(count(objects), "1");

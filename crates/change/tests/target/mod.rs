@@ -226,6 +226,7 @@ impl Target {
                     columns: vec!["customer".into(), "note".into()],
                     expression: None,
                 },
+                rows: vec![],
             },
             Kind::Reindex => Change::Reindex {
                 relation: orders(),
