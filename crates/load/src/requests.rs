@@ -121,9 +121,11 @@ impl Requests {
                 // Values are known only when the script runs.
                 let statement =
                     Statement::new(first + number, &query.sql, &[], protocol).map_err(refused)?;
-                let writes = query.effect == pgbench::Effect::Writes;
-                statements.push(Encoded { statement, writes, values: Vec::new(), fresh: None });
                 let id = pgbench::statement_id(&script.id, number);
+                // The workload may know of one that it writes though its text only reads.
+                let writes = query.effect == pgbench::Effect::Writes
+                    || workload.statements.iter().any(|own| own.writes && own.id == id);
+                statements.push(Encoded { statement, writes, values: Vec::new(), fresh: None });
                 names.push(Named { id, sql: query.sql.clone() });
             }
             let name = Named { id: script.id.clone(), sql: script.text.clone() };
@@ -176,10 +178,14 @@ impl Requests {
         self.protocol == Protocol::Prepared
     }
 
+    /// Whether a statement writes.
+    pub(crate) fn writing(&self, statement: usize) -> bool {
+        self.statements.get(statement).is_some_and(|own| own.writes)
+    }
+
     /// How a request is framed that belongs to no transaction of the workload's own.
     pub(crate) fn frame(&self, choice: Choice) -> Frame {
-        let writes = self.statements.get(choice.statement).is_some_and(|own| own.writes);
-        if writes && self.writes == Writes::Rollback {
+        if self.writing(choice.statement) && self.writes == Writes::Rollback {
             Frame { begin: true, end: Some(End::Rollback) }
         } else {
             Frame::default()

@@ -122,7 +122,7 @@ impl Runner<'_, '_> {
             self.outbox.clear();
             query(End::Rollback.sql(), Frame::default(), self.outbox);
         } else {
-            let wrap = self.rolls_back() && effect == Effect::Writes && !*in_transaction;
+            let wrap = self.rolls_back() && requests.writing(asked.statement) && !*in_transaction;
             let frame = if wrap {
                 Frame { begin: true, end: Some(End::Rollback) }
             } else {

@@ -8,8 +8,8 @@ use crate::optimize::{self, Request};
 use crate::progress::Progress;
 use crate::target::Target;
 use crate::{
-    Answer, advising, applying, bench, bundling, capturing, demo, driving, measure_copy, optimize_copies,
-    outcome, passive, passive_watch, past_runs, planning,
+    Answer, advising, applying, bench, bundling, capturing, demo, driving, measure_copy,
+    optimize_copies, outcome, passive, passive_watch, past_runs, planning,
 };
 use jiff::Timestamp;
 use pgassay_judge::{Design, Margins};
@@ -111,7 +111,8 @@ impl Context<'_> {
         // Without --direct the same way is tried for the server's own figures: a pooler passes them through.
         let session = target.observe().await?;
         let snapshot = target.snapshot(&session).await?;
-        let workload = self.workload(Some(&arguments.workload), &session, &snapshot).await?;
+        let mut workload = self.workload(Some(&arguments.workload), &session, &snapshot).await?;
+        self.find_hidden_writes(&arguments.drive, &session, &mut workload).await?;
         let console = target.console().await?;
         let options = self.drive_options(&arguments.drive, &target, &snapshot, &workload)?;
         let measurement = if driving::on_copy(&arguments.drive) {
@@ -152,6 +153,22 @@ impl Context<'_> {
             postmaster: snapshot.host.as_ref().and_then(|host| host.postmaster_pid),
             awaited_indexes: Vec::new(),
         })
+    }
+
+    /// Marks what writes though its text only reads, unless it may write anyway.
+    async fn find_hidden_writes(
+        &self,
+        drive: &cli::Drive,
+        session: &Session,
+        workload: &mut Workload,
+    ) -> Result<(), Failure> {
+        if driving::may_write(drive, self.common.yes) {
+            return Ok(());
+        }
+        self.progress.step("looking for statements that write by what they call");
+        pgassay_workload::find_hidden_writes(workload, session, self.interrupt).await.map_err(
+            |error| Failure::input(chain(&error), "give --writes run if the workload may write"),
+        )
     }
 
     /// The workload asked for, or what pg_stat_statements has seen.
@@ -288,10 +305,11 @@ impl Context<'_> {
         let snapshot = target.snapshot(&session).await?;
         let console = target.console().await?;
         let stored = run.plan.as_ref().and_then(|plan| plan.workload.clone());
-        let workload = match (&arguments.workload, stored) {
+        let mut workload = match (&arguments.workload, stored) {
             (None, Some(workload)) => workload,
             (path, _) => self.workload(path.as_ref(), &session, &snapshot).await?,
         };
+        self.find_hidden_writes(&arguments.drive, &session, &mut workload).await?;
         let duration =
             arguments.drive.duration.unwrap_or(Duration::from_secs_f64(before.duration_s.max(1.0)));
         let planned: Vec<&PlannedChange> = run.plan.iter().flat_map(|plan| &plan.changes).collect();
@@ -350,7 +368,8 @@ impl Context<'_> {
         let goal = Goal::parse(&arguments.target, &arguments.gain)?;
         let session = target.observe().await?;
         let snapshot = target.snapshot(&session).await?;
-        let workload = self.workload(arguments.workload.as_ref(), &session, &snapshot).await?;
+        let mut workload = self.workload(arguments.workload.as_ref(), &session, &snapshot).await?;
+        self.find_hidden_writes(&arguments.drive, &session, &mut workload).await?;
         drop(session);
         let writes = driving::writes(&arguments.drive, self.common.yes, &workload)?;
         let connect = driving::connect(arguments.drive.connect);

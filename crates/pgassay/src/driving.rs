@@ -92,6 +92,13 @@ pub fn writing(workload: &Workload) -> bool {
         || workload.scripts.iter().any(|script| script.writes)
 }
 
+/// The first statement or script that writes, by its id.
+fn first_writing(workload: &Workload) -> &str {
+    let statements = workload.statements.iter().filter(|own| own.writes).map(|own| own.id.as_str());
+    let scripts = workload.scripts.iter().filter(|own| own.writes).map(|own| own.id.as_str());
+    statements.chain(scripts).next().unwrap_or_default()
+}
+
 /// What of the workload reads only; None where nothing does.
 pub fn reading_part(workload: &Workload) -> Option<Workload> {
     let mut part = workload.clone();
@@ -120,6 +127,11 @@ pub fn reading_part(workload: &Workload) -> Option<Workload> {
     any.then_some(part)
 }
 
+/// Whether what the workload writes may be committed on the server.
+pub fn may_write(drive: &Drive, yes: bool) -> bool {
+    matches!((drive.writes, yes), (Some(WritesArg::Run), _) | (None, true))
+}
+
 /// What becomes of what the workload writes. One that writes is refused unless that was asked for.
 pub fn writes(drive: &Drive, yes: bool, workload: &Workload) -> Result<Writes, Failure> {
     let writing = writing(workload);
@@ -130,7 +142,10 @@ pub fn writes(drive: &Drive, yes: bool, workload: &Workload) -> Result<Writes, F
         None if yes => Ok(Writes::Run),
         _ if !writing => Ok(Writes::Run),
         _ => Err(Failure::input(
-            "the workload writes, and measuring runs it: rows would be changed in this database",
+            format!(
+                "the workload writes ({}, by its text or by what it calls), and measuring runs it: rows would be changed in this database",
+                first_writing(workload)
+            ),
             "leave the writing statements out of the workload, let a copy of the server be made for it (--writes copy), \
              roll back what is written (--writes rollback), or run it as it is (--writes run, or --yes)",
         )),

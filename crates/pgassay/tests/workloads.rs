@@ -122,3 +122,39 @@ fn recorded_sessions_are_replayed_as_they_ran_unless_clients_or_a_rate_are_given
     let drawn = measure(&["--clients", "2", "--duration", "1s"]);
     assert!(drawn["requests"].as_u64().unwrap() > 100 && drawn["mode"]["speed"].is_null());
 }
+
+#[test]
+fn what_writes_by_a_function_a_view_or_a_sequence_is_refused_or_rolled_back_too() {
+    let shop = Shop::open(1_000);
+    let definitions = "CREATE TABLE visits (n int); INSERT INTO visits VALUES (0);
+        CREATE FUNCTION visit() RETURNS int LANGUAGE sql AS 'UPDATE visits SET n = n + 1 RETURNING n';
+        CREATE VIEW visiting AS SELECT visit();
+        CREATE SEQUENCE tickets; GRANT ALL ON visits, visiting, tickets TO PUBLIC";
+    shop.server.query(DATABASE, definitions).unwrap();
+    let (dsn, file) = (shop.dsn(), shop.file("hidden.pgbench"));
+    let measure = |script: &str, writes: &str| {
+        std::fs::write(&file, script).unwrap();
+        let duration = ["--duration", "300ms", "--warmup", "0s", "--clients", "1", "--json"];
+        let common = ["measure", &dsn, "--workload", &file, "--writes", writes];
+        shop.pgassay(&[&common[..], &duration[..]].concat())
+    };
+    for script in [
+        "SELECT visit();",
+        "SELECT * FROM visiting;",
+        "SELECT nextval('tickets');",
+        "SELECT * INTO other FROM visits;",
+        "BEGIN; SELECT visit(); END;",
+    ] {
+        let refused = measure(script, "refuse");
+        assert_eq!(refused.status, 2, "{script}: {}", refused.stdout);
+        assert!(refused.stdout.contains("the workload writes (hidden."), "{}", refused.stdout);
+    }
+    for script in ["SELECT visit();", "SELECT * FROM visiting;", "SELECT 1; SELECT visit();"] {
+        let rolled_back = measure(script, "rollback");
+        assert_eq!(rolled_back.status, 0, "{script}: {}", rolled_back.stdout);
+        assert_eq!(rolled_back.json()["errors"], 0, "{script}: {}", rolled_back.stdout);
+    }
+    let visits = shop.server.query(DATABASE, "SELECT n FROM visits").unwrap();
+    assert_eq!(visits[0][0].as_deref(), Some("0"));
+    assert_eq!(measure("SELECT n FROM visits;", "refuse").status, 0);
+}

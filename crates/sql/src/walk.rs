@@ -193,7 +193,8 @@ impl<'a> Walk<'a> {
                 self.shape.limit_parameters.push(number);
             }
         }
-        if !select.locking_clause.is_empty() {
+        // Row locks are written into rows; SELECT INTO creates a table.
+        if !select.locking_clause.is_empty() || select.into_clause.is_some() {
             self.shape.writes = true;
         }
         self.scopes.pop();

@@ -92,6 +92,7 @@ fn writes_name_what_they_set_and_where_parameters_go() {
     let insert = shape("INSERT INTO tokens (user_id, service) VALUES ($1, $2)", &Shop).unwrap();
     assert_eq!(insert.parameters[&2].subject, column("service"));
     assert_eq!(insert.parameters[&2].role, ParameterRole::Inserted);
+    assert!(shape("SELECT id INTO copied FROM users", &Shop).unwrap().writes);
     let locking = shape("SELECT 1 FROM users WHERE id = $1 FOR UPDATE", &Shop).unwrap();
     assert!(locking.writes);
     let delete = shape("DELETE FROM tokens WHERE token_expiry < $1", &Shop).unwrap();

@@ -167,7 +167,7 @@ async fn run(
 }
 
 /// Sets spread over all, the first few of them spread too.
-fn order(sets: usize) -> Vec<usize> {
+pub(crate) fn order(sets: usize) -> Vec<usize> {
     let count = sets.min(MOST_SETS);
     let step = count.div_ceil(FIRST_SETS).max(1);
     (0..step)
@@ -225,7 +225,7 @@ fn short(number: f64) -> String {
 }
 
 /// Rows and shared blocks of one execution; the inner error is the SQLSTATE with which the server refused it.
-async fn explain(
+pub(crate) async fn explain(
     session: &Session,
     sql: &str,
     set: &[Option<String>],

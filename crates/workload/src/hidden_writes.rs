@@ -1,0 +1,64 @@
+//! Which statements write though their text only reads: by a function they call, or a view or operator that calls one.
+//! The server is asked, in read-only transactions.
+
+use crate::WorkloadError;
+use crate::representative::{explain, order};
+use pgassay_model::interrupt::Interrupt;
+use pgassay_model::workload::Workload;
+use pgassay_postgres::Session;
+use std::time::{Duration, Instant};
+
+/// Sets of each statement that are tried: a function may write for some values only.
+const SETS: usize = 3;
+/// An execution is cancelled after this. What writes mostly does so at once: a function's first statement.
+const TIMEOUT: Duration = Duration::from_millis(500);
+/// All executions together end after this.
+const TIME: Duration = Duration::from_secs(3);
+
+/// read_only_sql_transaction (manual, appendix A)
+const READ_ONLY: &str = "25006";
+
+/// Runs each statement that seems to read, with up to 3 of its sets, in read-only transactions that are rolled back,
+/// and marks as writing what the server refuses there: INSERT, UPDATE and the like within functions, sequences that
+/// are advanced (nextval, setval), large objects. Scripts that hold such a statement are marked too.
+///
+/// At most half a second for each execution, 3 s in all, the heaviest statements first; what only writes for other
+/// values, or later than that, is not found.
+pub async fn find_hidden_writes(
+    workload: &mut Workload,
+    session: &Session,
+    interrupt: &Interrupt,
+) -> Result<(), WorkloadError> {
+    let end = Instant::now() + TIME;
+    let mut heaviest: Vec<_> =
+        workload.statements.iter_mut().filter(|statement| !statement.writes).collect();
+    heaviest.sort_by(|a, b| b.weight.total_cmp(&a.weight));
+    for statement in heaviest {
+        let none = vec![Vec::new()];
+        let sets = if statement.parameters.is_empty() { &none } else { &statement.parameters };
+        for set in order(sets.len()).into_iter().take(SETS).filter_map(|set| sets.get(set)) {
+            let left = end.saturating_duration_since(Instant::now()).min(TIMEOUT);
+            if left.is_zero() || interrupt.requested() {
+                break;
+            }
+            match explain(session, &statement.sql, set, left).await? {
+                Ok(_) => {}
+                Err(sqlstate) => {
+                    statement.writes = sqlstate == READ_ONLY;
+                    break;
+                }
+            }
+        }
+    }
+    let Workload { statements, scripts, .. } = workload;
+    for script in scripts.iter_mut().filter(|script| !script.writes) {
+        script.writes = statements.iter().any(|statement| {
+            let within = statement.id.strip_prefix(script.id.as_str());
+            statement.writes
+                && within
+                    .and_then(|rest| rest.strip_prefix('.'))
+                    .is_some_and(|number| number.chars().all(|digit| digit.is_ascii_digit()))
+        });
+    }
+    Ok(())
+}
