@@ -1,8 +1,10 @@
 //! How good the index advisor's sets are: TPC-H, every set built for real, beside other advisors' sets.
 //!
-//! `cargo bench -p pgassay-advise --bench index_quality -- [--data DIR] [--scale N] [--budgets 50,90,…] [--time] [--sets]`
+//! `cargo bench -p pgassay-advise --bench index_quality -- [--data DIR] [--scale N] [--budgets 50,90,…] [--engine shadow|hypopg] [--time] [--sets]
+//! [--estimates]`
 //! prints the report that is committed as `docs/index-quality.md`. The data stays in DIR (default: in the system's
-//! temporary directory) for the next run; `--time` runs the statements as well, `--sets` prints the sets.
+//! temporary directory) for the next run; `--time` runs the statements as well, `--sets` prints the sets,
+//! `--estimates` builds none of them.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -18,10 +20,13 @@ use data::DATABASE;
 use pgassay_advise::index::{Advices, IndexAdvice, IndexOptions, advise_budgets};
 use pgassay_model::interrupt::Interrupt;
 use pgassay_model::units::Bytes;
+use pgassay_model::what_if::WhatIf;
 use pgassay_model::workload::{SCHEMA, Workload, WorkloadStatement};
 use pgassay_postgres::{Session, SessionOptions, snapshot, what_if};
+use pgassay_shadow::{BuildOptions, ReadOptions, Shadow};
 use pgassay_testkit::Postgres;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const MEBI: f64 = 1024.0 * 1024.0;
@@ -45,8 +50,10 @@ struct Flags {
     data: PathBuf,
     scale: f64,
     budgets: Vec<u64>,
+    engine: String,
     time: bool,
     sets: bool,
+    estimates: bool,
 }
 
 fn flags() -> Flags {
@@ -54,8 +61,10 @@ fn flags() -> Flags {
         data: std::env::temp_dir().join("pgassay-tpch"),
         scale: 1.0,
         budgets: peers::BUDGETS.to_vec(),
+        engine: "shadow".into(),
         time: false,
         sets: false,
+        estimates: false,
     };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
@@ -66,8 +75,10 @@ fn flags() -> Flags {
             "--budgets" => {
                 flags.budgets = value().split(',').map(|text| text.parse().unwrap()).collect();
             }
+            "--engine" => flags.engine = value(),
             "--time" => flags.time = true,
             "--sets" => flags.sets = true,
+            "--estimates" => flags.estimates = true,
             _ => {}
         }
     }
@@ -79,9 +90,9 @@ fn main() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let server = runtime.block_on(data::server(&flags.data, flags.scale));
     drop_indexes(&server);
-    let asked = ask(&runtime, &server, &flags.budgets);
+    let asked = ask(&runtime, &server, &flags);
     let version = server.version_num();
-    println!("# Quality of the proposed indexes\n");
+    println!("## Engine {}\n", flags.engine);
     println!(
         "TPC-H, scale factor {}, PostgreSQL {}.{}, primary keys only, 19 statements of weight 1 (2, 17 and 20 are left\nout: they dominate), advised for {} budgets in one search with the engine {}. Every set was built; sizes\nand costs are those of the real indexes. `cargo bench -p pgassay-advise --bench index_quality{}` makes this table.\n",
         flags.scale,
@@ -98,25 +109,48 @@ fn main() {
 /// One search and what it took.
 struct Asked {
     advices: Advices,
+    /// Reading the target, and building the shadow.
+    prepared: Duration,
     wall: Duration,
     client_cpu: f64,
     server_cpu: f64,
 }
 
-fn ask(runtime: &tokio::runtime::Runtime, server: &Postgres, budgets: &[u64]) -> Asked {
+fn ask(runtime: &tokio::runtime::Runtime, server: &Postgres, flags: &Flags) -> Asked {
     let settings = pgassay_postgres::dsn::resolve(&server.dsn(DATABASE)).unwrap();
-    let (session, snapshot, backend) = runtime.block_on(async {
+    let began = Instant::now();
+    let (session, snapshot) = runtime.block_on(async {
         let session = Session::connect(&settings, SessionOptions::default()).await.unwrap();
         let snapshot = snapshot(&session).await.unwrap();
-        let row = session.client().query_one("SELECT pg_backend_pid()", &[]).await.unwrap();
-        let backend: i32 = row.get(0);
-        (session, snapshot, backend)
+        (session, snapshot)
     });
     let workload = workload();
     let budgets: Vec<Option<Bytes>> =
-        budgets.iter().map(|budget| Some(Bytes(budget << 20))).collect();
-    let before = (cpu("self"), cpu(&backend.to_string()), Instant::now());
-    let mut engine = what_if(runtime.handle().clone(), session, &snapshot);
+        flags.budgets.iter().map(|budget| Some(Bytes(budget << 20))).collect();
+    let shadow = (flags.engine == "shadow").then(|| {
+        let blueprint =
+            runtime.block_on(pgassay_shadow::read(&session, &ReadOptions::default())).unwrap();
+        let built = runtime.block_on(Shadow::build(&blueprint, &BuildOptions::default())).unwrap();
+        assert!(built.lacking().is_empty(), "{:?}", built.lacking());
+        Arc::new(built)
+    });
+    // Whoever plans: the backends of the shadow, or the session's own.
+    let planning = match &shadow {
+        Some(shadow) => runtime.block_on(shadow.session()).unwrap(),
+        None => runtime.block_on(Session::connect(&settings, SessionOptions::default())).unwrap(),
+    };
+    let data_directory: String = runtime
+        .block_on(planning.client().query_one("SELECT current_setting('data_directory')", &[]))
+        .unwrap()
+        .get(0);
+    let prepared = began.elapsed();
+    let before = (cpu("self"), cpu_of_server(&data_directory), Instant::now());
+    let mut engine: Box<dyn WhatIf> = match &shadow {
+        Some(shadow) => {
+            runtime.block_on(shadow.engine(runtime.handle().clone(), &snapshot)).unwrap()
+        }
+        None => what_if(runtime.handle().clone(), session, &snapshot),
+    };
     let advices = advise_budgets(
         &snapshot,
         &workload,
@@ -127,10 +161,24 @@ fn ask(runtime: &tokio::runtime::Runtime, server: &Postgres, budgets: &[u64]) ->
     );
     Asked {
         advices,
+        prepared,
         wall: before.2.elapsed(),
         client_cpu: cpu("self") - before.0,
-        server_cpu: cpu(&backend.to_string()) - before.1,
+        server_cpu: cpu_of_server(&data_directory) - before.1,
     }
+}
+
+/// CPU seconds of all processes that a postmaster has started and that still run.
+fn cpu_of_server(data_directory: &str) -> f64 {
+    let file = std::fs::read_to_string(format!("{data_directory}/postmaster.pid")).unwrap();
+    let postmaster = file.lines().next().unwrap().trim().to_owned();
+    let children = std::fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| {
+        let process = entry.file_name().into_string().ok()?;
+        let text = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+        let parent = text.rsplit(')').next()?.split_whitespace().nth(1)?.to_owned();
+        (parent == postmaster).then(|| cpu(&process))
+    });
+    children.sum()
 }
 
 fn workload() -> Workload {
@@ -159,7 +207,7 @@ fn report(server: &Postgres, flags: &Flags, asked: &Asked) {
     println!("|---|---|---|---|---|---|---|---|{}", if flags.time { "---|---|" } else { "" });
     let mut sets = String::new();
     for (budget, advice) in flags.budgets.iter().zip(&asked.advices.by_budget) {
-        let built = build(server, advice);
+        let built = if flags.estimates { Vec::new() } else { build(server, advice) };
         let after = costs(server);
         let estimated: u64 = advice.indexes.iter().map(|index| index.size.0).sum();
         let real: u64 = built.iter().map(|(_, size)| size).sum();
@@ -211,12 +259,13 @@ fn report(server: &Postgres, flags: &Flags, asked: &Asked) {
     }
     let advice = asked.advices.by_budget.first();
     println!(
-        "\nThe whole search: {} what-if calls, {:.1} s of CPU ({:.1} s client, {:.1} s server), {:.1} s by the clock.",
+        "\nThe whole search: {} what-if calls, {:.1} s of CPU ({:.1} s client, {:.1} s server), {:.1} s by the clock;\nreading the target and building the engine took {:.1} s before.",
         advice.map_or(0, |advice| advice.what_if_calls),
         asked.client_cpu + asked.server_cpu,
         asked.client_cpu,
         asked.server_cpu,
         asked.wall.as_secs_f64(),
+        asked.prepared.as_secs_f64(),
     );
     println!("{sets}");
 }

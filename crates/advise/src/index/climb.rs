@@ -2,77 +2,52 @@
 //! again. All is steered by expectations; a set counts once the engine has confirmed its cost.
 
 use super::frontier::Point;
-use super::search::{Search, Set};
+use super::rebuild::Random;
+use super::search::{Move, Search, Set};
+use super::trial::Trial;
 use pgassay_model::units::Bytes;
+use std::cmp::{Ordering, Reverse};
+use std::collections::{BinaryHeap, HashMap};
 
 /// How much the size counts in what is taken first: worth ÷ size to that power.
-const STARTS: [f64; 3] = [1.0, 0.5, 0.0];
+pub(super) const STARTS: [f64; 3] = [1.0, 0.5, 0.0];
 /// Times that a set is confirmed and climbed from again.
 const CONFIRMATIONS: usize = 8;
-/// Rounds over the budgets in which parts are torn out and built again, and tries for each budget in a round.
+/// Rounds over the budgets in which parts are torn out and built again.
 const REBUILDING_ROUNDS: usize = 3;
-const TRIES: usize = 20;
-/// Indexes torn out at once, at most.
-const TORN: u64 = 4;
-
+/// Moves tried in the place of an index that have nothing to do with it but its space.
+const STRANGERS: usize = 60;
+/// Indexes taken out one by one when the curve is drawn, at most; of larger sets several at once.
+const STEPS: usize = 60;
+/// Shares of the questions for building sets from nothing, for looking beside the best ones and doing without each
+/// of their indexes, and for each round of tearing out and building again, shared among the budgets.
+const STARTING: f64 = 0.3;
+const PROBING: f64 = 0.5;
+const REBUILDING: f64 = 0.1;
 /// What a budget leaves for estimated sizes: those of a set are right within a per cent or so
 /// (docs/index-quality.md), and a budget is of real bytes.
 pub(super) fn limit(budget: Option<Bytes>) -> u64 {
     budget.map_or(u64::MAX, |budget| budget.0 - budget.0 / 200)
 }
 
-/// A set under trial.
-#[derive(Debug, Clone)]
-pub(super) struct Trial {
-    pub set: Set,
-    /// Of each statement, the bits of the set.
-    masks: Vec<u128>,
-    /// Of each statement, its expected cost, unweighted.
-    costs: Vec<f64>,
-    pub weighed: Weighed,
+/// When what changed while a set was built.
+#[derive(Debug, Default)]
+struct Changes {
+    statements: HashMap<usize, usize>,
+    relations: HashMap<usize, usize>,
 }
 
-/// What a set is expected to cost.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Weighed {
-    pub read: f64,
-    pub write: f64,
-    pub size: u64,
-}
-
-impl Weighed {
-    pub(super) fn objective(&self) -> f64 {
-        self.read + self.write
+/// Whether two lists of statements, both in order, have one in common.
+fn meet(a: &[(usize, u128)], b: &[(usize, u128)]) -> bool {
+    let (mut a, mut b) = (a.iter().peekable(), b.iter().peekable());
+    while let (Some((x, _)), Some((y, _))) = (a.peek(), b.peek()) {
+        match x.cmp(y) {
+            Ordering::Equal => return true,
+            Ordering::Less => a.next(),
+            Ordering::Greater => b.next(),
+        };
     }
-}
-
-impl Trial {
-    pub(super) fn objective(&self) -> f64 {
-        self.weighed.objective()
-    }
-}
-
-/// SplitMix64 (Steele, Lea and Flood, OOPSLA 2014): deterministic for a seed, and no more is needed.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// A number below `bound`.
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound.max(1)
-    }
-
-    /// 0–1.
-    fn share(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1u64 << 53) as f64
-    }
+    false
 }
 
 impl Search<'_> {
@@ -83,29 +58,60 @@ impl Search<'_> {
         limits.dedup();
         let empty = self.trial(&Set::new());
         self.record(&empty);
+        // Every budget has its part of the questions; what one leaves over, the next ones may ask.
+        let all = self.questions;
+        let part = |share: f64| (all as f64 * share / limits.len().max(1) as f64) as u64;
+        let mut left = all;
+        let mut spend = |search: &mut Self, most: u64, work: &mut dyn FnMut(&mut Self)| {
+            search.questions = most.min(left);
+            let given = search.questions;
+            work(search);
+            left -= given - search.questions;
+        };
         for limit in limits.iter().rev() {
-            for gravity in STARTS {
-                let mut trial = empty.clone();
-                self.build(&mut trial, *limit, gravity, None);
-                self.settle(trial, *limit);
-            }
-            self.shrink(*limit);
+            spend(self, part(STARTING), &mut |search| {
+                search.start(&empty, *limit);
+                search.shrink(*limit);
+            });
         }
         for limit in &limits {
-            self.climb_on(*limit);
+            spend(self, part(PROBING), &mut |search| {
+                search.climb_on(*limit);
+                search.probe(*limit);
+                search.climb_on(*limit);
+                search.force_each(*limit);
+                search.rebuild_each(*limit);
+            });
         }
         let mut random = Random(self.seed);
         for _ in 0..REBUILDING_ROUNDS {
             let mut found = false;
             for limit in limits.iter().rev() {
-                found |= self.rebuild(*limit, &mut random);
+                spend(self, part(REBUILDING), &mut |search| {
+                    found |= search.rebuild(*limit, &mut random);
+                });
             }
             for limit in &limits {
-                self.climb_on(*limit);
+                spend(self, part(REBUILDING), &mut |search| search.climb_on(*limit));
             }
             if !found || self.stop.requested() {
                 break;
             }
+        }
+        // What is written about the sets may take a few more.
+        self.questions = left.max(self.asked.len() as u64);
+    }
+
+    /// Builds sets from nothing.
+    fn start(&mut self, empty: &Trial, limit: u64) {
+        for gravity in STARTS {
+            // When it is time to stop, one choice among the plans known is made all the same.
+            if self.stop.requested() && self.best(limit).is_some_and(|best| !best.set.is_empty()) {
+                return;
+            }
+            let mut trial = empty.clone();
+            self.build(&mut trial, limit, gravity, None, &[]);
+            self.settle(trial, limit);
         }
     }
 
@@ -122,304 +128,260 @@ impl Search<'_> {
     fn shrink(&mut self, limit: u64) {
         let Some(point) = self.best(limit) else { return };
         let mut trial = self.trial(&point.set);
+        let at_once = trial.set.len().div_ceil(STEPS).max(1);
         while trial.set.len() > 1 && !self.stop.requested() {
-            let mut least: Option<(f64, usize)> = None;
-            for out in trial.set.clone() {
-                let weighed = self.weigh(&trial, &[out], &[]);
-                let freed = trial.weighed.size.saturating_sub(weighed.size).max(1);
-                let score = (weighed.objective() - trial.objective()) / freed as f64;
-                if least.is_none_or(|(known, _)| score < known) {
-                    least = Some((score, out));
-                }
-            }
-            let Some((_, out)) = least else { return };
-            self.change(&mut trial, &[out], &[]);
+            let scores = self.scores(&trial);
+            let least: Vec<usize> = scores.iter().take(at_once).map(|(_, out)| *out).collect();
+            self.change(&mut trial, &least, &[]);
             self.confirm_all(&mut trial);
         }
     }
 
-    /// Tears parts out of the best set and builds them again; whether that found a better one.
-    fn rebuild(&mut self, limit: u64, random: &mut Random) -> bool {
-        let mut found = false;
-        for _ in 0..TRIES {
-            if self.stop.requested() || self.questions == 0 {
-                break;
-            }
-            let Some(best) = self.best(limit) else { break };
-            if best.set.is_empty() {
-                break;
-            }
-            let mut trial = self.trial(&best.set);
-            let torn = self.torn(&best.set, random);
-            self.change(&mut trial, &torn, &[]);
-            let gravity = random.share();
-            self.build(&mut trial, limit, gravity, Some(random.next()));
-            found |= self.settle(trial, limit);
-        }
-        found
-    }
-
-    /// A few indexes at random, or all of a relation.
-    fn torn(&self, set: &Set, random: &mut Random) -> Vec<usize> {
-        let mut rest: Vec<usize> = set.iter().copied().collect();
-        if random.below(3) == 0 {
-            let one = rest.get(random.below(rest.len() as u64) as usize);
-            let relation = one.and_then(|one| self.candidates.get(*one)).map(|one| one.relation);
-            rest.retain(|other| {
-                self.candidates.get(*other).map(|other| other.relation) == relation
-            });
-            return rest;
-        }
-        let count = 1 + random.below(TORN.min(rest.len() as u64)) as usize;
-        let mut torn = Vec::new();
-        while torn.len() < count && !rest.is_empty() {
-            torn.push(rest.swap_remove(random.below(rest.len() as u64) as usize));
-        }
-        torn
-    }
-
     /// Adds what is worth most for its size, until nothing more is worth adding. Lazily: what a candidate is worth
-    /// hardly ever grows as others are chosen, so only the seemingly best one is weighed again (Minoux's
-    /// accelerated greedy algorithm, 1978). `shake`: scores are changed at random by up to a third.
+    /// hardly ever grows as others are chosen, so only the seemingly best one is weighed again, and that only when
+    /// something it has to do with changed (Minoux's accelerated greedy algorithm, 1978). `shake`: scores are changed
+    /// at random by up to a third.
     pub(super) fn build(
         &mut self,
         trial: &mut Trial,
         limit: u64,
         gravity: f64,
         shake: Option<u64>,
+        forbidden: &[usize],
     ) {
         let moves = std::mem::take(&mut self.moves);
         let mut random = shake.map(Random);
-        let factors: Vec<f64> = moves
-            .iter()
-            .map(|_| random.as_mut().map_or(1.0, |random| 0.67 + 0.66 * random.share()))
-            .collect();
-        // What each was last found to be worth, and after how many additions.
-        let mut worth: Vec<(f64, usize)> =
-            moves.iter().map(|known| (known.alone, usize::MAX)).collect();
-        let mut step = 0;
-        loop {
-            let least = self.worth * trial.objective();
-            let mut best: Option<(f64, usize)> = None;
-            for (place, (known, (net, _))) in moves.iter().zip(&worth).enumerate() {
-                if *net < least
-                    || *net <= 0.0
-                    || trial.weighed.size.saturating_add(known.size) > limit
-                {
-                    continue;
-                }
-                let factor = factors.get(place).copied().unwrap_or(1.0);
-                let score = factor * net / (known.size.max(1) as f64).powf(gravity);
-                if best.is_none_or(|(most, _)| score > most) {
-                    best = Some((score, place));
+        let mut factor = || random.as_mut().map_or(1.0, |random| 0.67 + 0.66 * random.share());
+        let mut heap: BinaryHeap<(u64, Reverse<usize>)> = BinaryHeap::new();
+        let factors: Vec<f64> = moves.iter().map(|_| factor()).collect();
+        let score = |place: usize, net: f64, size: u64| -> u64 {
+            let factor = factors.get(place).copied().unwrap_or(1.0);
+            // The bits of positive numbers are in the numbers' order.
+            (factor * net / (size.max(1) as f64).powf(gravity)).max(0.0).to_bits()
+        };
+        // When each was weighed, and when each statement's plan or relation's indexes changed.
+        let mut weighed_at: Vec<Option<usize>> =
+            vec![trial.set.is_empty().then_some(0); moves.len()];
+        let mut changed = Changes::default();
+        let mut step = 1;
+        let mut pushed_at = 0;
+        while pushed_at < step {
+            // Now and then something grew: once updates have lost HOT, the next index costs them less.
+            for (place, known) in moves.iter().enumerate() {
+                let again = pushed_at == 0
+                    || self.is_changed(
+                        &changed,
+                        &known.added,
+                        weighed_at.get(place).copied().flatten(),
+                    );
+                if again && known.alone > 0.0 {
+                    heap.push((score(place, known.alone, known.size), Reverse(place)));
                 }
             }
-            let Some((_, place)) = best else { break };
-            let (Some(known), Some(entry)) = (moves.get(place), worth.get_mut(place)) else {
-                break;
-            };
-            let added: Vec<usize> =
-                known.added.iter().copied().filter(|one| !trial.set.contains(one)).collect();
-            if entry.1 == step {
+            pushed_at = step;
+            while let Some((_, Reverse(place))) = heap.pop() {
+                let Some(known) = moves.get(place) else { continue };
+                if known.added.iter().any(|one| forbidden.contains(one)) {
+                    continue;
+                }
+                let added: Vec<usize> =
+                    known.added.iter().copied().filter(|one| !trial.set.contains(one)).collect();
+                if added.is_empty() {
+                    continue;
+                }
+                let at = weighed_at.get(place).copied().flatten();
+                let stale = at.is_none() || self.is_changed(&changed, &known.added, at);
+                let weighed = self.weigh(trial, &[], &added);
+                let then = self.penalised(weighed.objective(), trial.set.len() + added.len());
+                let now = self.penalised(trial.objective(), trial.set.len());
+                if weighed.size > limit || then >= now - 1e-9 {
+                    if let Some(at) = weighed_at.get_mut(place) {
+                        *at = Some(step);
+                    }
+                    continue;
+                }
+                if stale {
+                    let net = trial.objective() - weighed.objective();
+                    if let Some(at) = weighed_at.get_mut(place) {
+                        *at = Some(step);
+                    }
+                    heap.push((
+                        score(place, net, weighed.size - trial.weighed.size),
+                        Reverse(place),
+                    ));
+                    continue;
+                }
                 self.change(trial, &[], &added);
                 step += 1;
-                entry.0 = 0.0;
-            } else {
-                let weighed = self.weigh(trial, &[], &added);
-                *entry = (trial.objective() - weighed.objective(), step);
+                self.note(&mut changed, &added, step);
             }
         }
         self.moves = moves;
     }
 
+    /// Notes what an addition changes.
+    fn note(&self, changed: &mut Changes, added: &[usize], step: usize) {
+        for known in added.iter().filter_map(|one| self.candidates.get(*one)) {
+            changed.relations.insert(known.relation, step);
+            for (statement, _) in &known.touches {
+                changed.statements.insert(*statement, step);
+            }
+        }
+    }
+
+    /// Whether anything that candidates have to do with changed since they were weighed.
+    fn is_changed(&self, changed: &Changes, added: &[usize], at: Option<usize>) -> bool {
+        let at = at.unwrap_or(0);
+        let later = |step: Option<&usize>| step.is_some_and(|step| *step > at);
+        added.iter().filter_map(|one| self.candidates.get(*one)).any(|known| {
+            later(changed.relations.get(&known.relation))
+                || known
+                    .touches
+                    .iter()
+                    .any(|(statement, _)| later(changed.statements.get(statement)))
+        })
+    }
+
     /// Improves a set step by step and has it confirmed, until it is what it is expected to be; whether it is better
     /// than the best known for the budget.
-    fn settle(&mut self, mut trial: Trial, limit: u64) -> bool {
-        let best = self.best(limit);
-        let known =
-            best.map_or(f64::INFINITY, |best| self.penalised(best.objective(), best.set.len()));
+    pub(super) fn settle(&mut self, mut trial: Trial, limit: u64) -> bool {
         let mut found = false;
         for _ in 0..CONFIRMATIONS {
+            let best = self.best(limit);
+            let known =
+                best.map_or(f64::INFINITY, |best| self.penalised(best.objective(), best.set.len()));
             self.improve(&mut trial, limit);
-            let hoped = self.penalised(trial.objective(), trial.set.len());
-            if hoped > known - 1e-9 {
+            if self.penalised(trial.objective(), trial.set.len()) > known - 1e-9 {
                 break;
             }
             let before = trial.objective();
-            let confirmed = self.confirm_all(&mut trial);
-            found |= self.penalised(trial.objective(), trial.set.len()) < known - 1e-9;
-            if !confirmed || (trial.objective() - before).abs() <= 1e-9 * before {
+            if self.confirm(&mut trial, known) {
+                found = true;
+                if (trial.objective() - before).abs() <= 1e-9 * before {
+                    break;
+                }
+            }
+            if self.questions == 0 || self.stop.requested() {
                 break;
             }
         }
         found
     }
 
-    /// Single additions, removals and exchanges, the best first, while they help.
+    /// Removals and exchanges of single indexes, and additions, while they help.
     fn improve(&mut self, trial: &mut Trial, limit: u64) {
         loop {
-            let now = self.penalised(trial.objective(), trial.set.len());
-            let mut best: Option<(f64, Vec<usize>, Vec<usize>)> = None;
-            let mut consider = |search: &Self, weighed: Weighed, out: &[usize], into: &[usize]| {
-                let count = trial.set.len() + into.len() - out.len();
-                let then = search.penalised(weighed.objective(), count);
-                let better =
-                    then < now - 1e-9 && best.as_ref().is_none_or(|(known, ..)| then < *known);
-                if better && weighed.size <= limit {
-                    best = Some((then, out.to_vec(), into.to_vec()));
-                }
-            };
-            let moves = std::mem::take(&mut self.moves);
-            let least = self.worth * trial.objective();
-            let new = |known: &super::search::Move| -> Vec<usize> {
-                known.added.iter().copied().filter(|one| !trial.set.contains(one)).collect()
-            };
-            for known in &moves {
-                if known.alone < least {
-                    break;
-                }
-                let into = new(known);
-                if into.is_empty() {
-                    continue;
-                }
-                let weighed = self.weigh(trial, &[], &into);
-                consider(self, weighed, &[], &into);
-            }
-            for out in trial.set.clone() {
-                let without = self.weigh(trial, &[out], &[]);
-                consider(self, without, &[out], &[]);
-                let loss = without.objective() - trial.objective();
-                for known in &moves {
-                    // Beside others it is hardly ever worth more than alone.
-                    if known.alone < loss {
-                        break;
+            let before = self.penalised(trial.objective(), trial.set.len());
+            let open: Vec<usize> = (0..self.meets.len())
+                .filter(|relation| !trial.settled.contains(relation))
+                .collect();
+            for relation in open {
+                trial.settled.insert(relation);
+                for out in trial.groups.get(&relation).cloned().unwrap_or_default() {
+                    if self.stop.requested() {
+                        return;
                     }
-                    let into = new(known);
-                    if into.is_empty() || without.size.saturating_add(known.size) > limit {
-                        continue;
-                    }
-                    let weighed = self.weigh(trial, &[out], &into);
-                    consider(self, weighed, &[out], &into);
-                }
-                if self.stop.requested() {
-                    break;
+                    self.exchange(trial, out, limit);
                 }
             }
-            self.moves = moves;
-            match best {
-                Some((_, out, into)) if !self.stop.requested() => self.change(trial, &out, &into),
-                _ => return,
+            self.build(trial, limit, 0.0, None, &[]);
+            if self.penalised(trial.objective(), trial.set.len()) >= before - 1e-9 {
+                return;
             }
         }
     }
 
-    /// A set, with what it is expected to cost.
-    pub(super) fn trial(&mut self, set: &Set) -> Trial {
-        let costs: Vec<f64> =
-            self.knowledge.iter_mut().map(|known| known.estimate(0).cost).collect();
-        let mut trial = Trial {
-            set: Set::new(),
-            masks: vec![0; costs.len()],
-            weighed: Weighed { read: self.cost_before(), write: 0.0, size: 0 },
-            costs,
-        };
-        let added: Vec<usize> = set.iter().copied().collect();
-        self.change(&mut trial, &[], &added);
-        trial
-    }
-
-    /// What a set would be expected to cost after a change.
-    pub(super) fn weigh(&mut self, trial: &Trial, out: &[usize], into: &[usize]) -> Weighed {
-        let mut weighed = trial.weighed;
-        for (statement, mask) in self.masks(trial, out, into) {
-            let Some(knowledge) = self.knowledge.get_mut(statement) else { continue };
-            let then = knowledge.estimate(mask).cost;
-            let now = trial.costs.get(statement).copied().unwrap_or(then);
-            weighed.read += self.asked.get(statement).map_or(0.0, |asked| asked.statement.weight)
-                * (then - now);
+    /// Leaves an index out, or takes the best other one in its place, if that helps.
+    fn exchange(&mut self, trial: &mut Trial, out: usize, limit: u64) {
+        let without = self.weigh(trial, &[out], &[]);
+        let loss = without.objective() - trial.objective();
+        let mut least = self.penalised(trial.objective(), trial.set.len()) - 1e-9;
+        let mut best: Option<Vec<usize>> = None;
+        let dropped = self.penalised(without.objective(), trial.set.len() - 1);
+        if dropped < least {
+            (least, best) = (dropped, Some(Vec::new()));
         }
-        let size = |candidates: &[usize]| -> u64 {
-            let known = candidates.iter().filter_map(|one| self.candidates.get(*one));
-            known.map(|known| known.size.0).sum()
-        };
-        weighed.size = (weighed.size + size(into)).saturating_sub(size(out));
-        if self.anybody_writes() {
-            let mut set = trial.set.clone();
-            out.iter().for_each(|one| {
-                set.remove(one);
-            });
-            set.extend(into);
-            weighed.write = self.write_cost(&set);
-        }
-        weighed
-    }
-
-    /// The statements that a change concerns, with their bits after it.
-    fn masks(&self, trial: &Trial, out: &[usize], into: &[usize]) -> Vec<(usize, u128)> {
-        let touches = |candidates: &[usize]| -> Vec<(usize, u128)> {
-            let known = candidates.iter().filter_map(|one| self.candidates.get(*one));
-            known.flat_map(|known| known.touches.iter().copied()).collect()
-        };
-        let mut bits: Vec<(usize, u128, u128)> = touches(out)
-            .into_iter()
-            .map(|(statement, bit)| (statement, bit, 0))
-            .chain(touches(into).into_iter().map(|(statement, bit)| (statement, 0, bit)))
-            .collect();
-        bits.sort_unstable_by_key(|(statement, ..)| *statement);
-        let mut masks: Vec<(usize, u128)> = Vec::with_capacity(bits.len());
-        for (statement, clear, set) in bits {
-            if masks.last().is_none_or(|(last, _)| *last != statement) {
-                masks.push((statement, trial.masks.get(statement).copied().unwrap_or(0)));
+        let (moves, near) = (std::mem::take(&mut self.moves), std::mem::take(&mut self.near));
+        let relation = self.candidates.get(out).map_or(usize::MAX, |known| known.relation);
+        // Without a bound on space a stranger could have been added without taking anything out.
+        let strangers = if limit == u64::MAX { 0 } else { STRANGERS };
+        let places = near.get(relation).into_iter().flatten().copied().chain(0..strangers);
+        for known in places.filter_map(|place| moves.get(place)) {
+            // Beside others it is hardly ever worth more than alone.
+            if known.alone < loss || (strangers == 0 && !self.related(out, known)) {
+                continue;
             }
-            if let Some((_, mask)) = masks.last_mut() {
-                *mask = *mask & !clear | set;
+            let into: Vec<usize> =
+                known.added.iter().copied().filter(|one| !trial.set.contains(one)).collect();
+            if into.is_empty() {
+                continue;
+            }
+            let weighed = self.weigh(trial, &[out], &into);
+            let then = self.penalised(weighed.objective(), trial.set.len() - 1 + into.len());
+            if weighed.size <= limit && then < least {
+                (least, best) = (then, Some(into));
             }
         }
-        masks
+        (self.moves, self.near) = (moves, near);
+        if let Some(into) = best {
+            self.change(trial, &[out], &into);
+        }
     }
 
-    /// Carries a change out.
-    pub(super) fn change(&mut self, trial: &mut Trial, out: &[usize], into: &[usize]) {
-        let weighed = self.weigh(trial, out, into);
-        for (statement, mask) in self.masks(trial, out, into) {
-            let Some(knowledge) = self.knowledge.get_mut(statement) else { continue };
-            if let (Some(known), Some(cost)) =
-                (trial.masks.get_mut(statement), trial.costs.get_mut(statement))
-            {
-                *known = mask;
-                *cost = knowledge.estimate(mask).cost;
+    /// Whether a move can take over what an index does.
+    fn related(&self, out: usize, known: &Move) -> bool {
+        let Some(out) = self.candidates.get(out) else { return false };
+        known
+            .added
+            .iter()
+            .filter_map(|one| self.candidates.get(*one))
+            .any(|other| other.relation == out.relation || meet(&out.touches, &other.touches))
+    }
+
+    /// Asks what is not known of a set, and puts it into the archive with what it really costs.
+    pub(super) fn confirm_all(&mut self, trial: &mut Trial) {
+        self.confirm(trial, f64::INFINITY);
+    }
+
+    /// The same as long as it may still be better than the best known, what may disappoint most first; whether it is.
+    fn confirm(&mut self, trial: &mut Trial, known: f64) -> bool {
+        let mut open: Vec<(f64, usize, u128)> = Vec::new();
+        for (statement, (knowledge, mask)) in
+            self.knowledge.iter_mut().zip(&trial.masks).enumerate()
+        {
+            let estimate = knowledge.estimate(*mask);
+            if let Some(cost) = trial.costs.get_mut(statement) {
+                *cost = estimate.cost;
+            }
+            if !estimate.exact {
+                let weight = self.asked.get(statement).map_or(0.0, |asked| asked.statement.weight);
+                let hope = knowledge.possible(*mask).0 - estimate.cost;
+                open.push((weight * hope, statement, *mask));
             }
         }
-        for one in out {
-            trial.set.remove(one);
-        }
-        trial.set.extend(into);
-        trial.weighed = weighed;
-    }
-
-    /// Asks what is not known of a set, and puts it into the archive with what it really costs; whether all is known.
-    fn confirm_all(&mut self, trial: &mut Trial) -> bool {
-        let mut all = true;
-        for statement in 0..trial.masks.len() {
-            let mask = trial.masks.get(statement).copied().unwrap_or(0);
-            let known = self.confirm(statement, mask);
-            all &= known;
+        open.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        self.sum_up(trial);
+        for (_, statement, mask) in open {
+            let asked = self.ask_about(statement, mask);
             let Some(knowledge) = self.knowledge.get_mut(statement) else { continue };
             // Where nothing more may be asked, what is certainly possible counts, not what is hoped for.
             let cost =
-                if known { knowledge.estimate(mask).cost } else { knowledge.possible(mask).0 };
+                if asked { knowledge.estimate(mask).cost } else { knowledge.possible(mask).0 };
             if let Some(old) = trial.costs.get_mut(statement) {
                 *old = cost;
             }
+            self.sum_up(trial);
+            if self.penalised(trial.objective(), trial.set.len()) > known - 1e-9 {
+                return false;
+            }
         }
-        trial.weighed.read = self
-            .asked
-            .iter()
-            .zip(&trial.costs)
-            .map(|(asked, cost)| asked.statement.weight * cost)
-            .sum();
         self.record(trial);
-        all
+        true
+    }
+
+    fn sum_up(&self, trial: &mut Trial) {
+        let costs = self.asked.iter().zip(&trial.costs);
+        trial.weighed.read = costs.map(|(asked, cost)| asked.statement.weight * cost).sum();
     }
 
     fn record(&mut self, trial: &Trial) {

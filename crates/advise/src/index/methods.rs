@@ -12,8 +12,8 @@ const MUCH_SMALLER: f64 = 0.75;
 const NEARLY_UNIQUE: f64 = 0.5;
 /// BRIN skips ranges of pages only where values lie in order on disk.
 const CORRELATED: f64 = 0.9;
-/// Pages from which a BRIN index has ranges enough to skip: 64 of 128 pages.
-const MANY_PAGES: u64 = 64 * 128;
+/// Pages from which a BRIN index has ranges enough to skip: 16 of 128 pages.
+const MANY_PAGES: u64 = 16 * 128;
 /// Characters in a row that a pattern must have for a trigram to be taken out of it.
 const TRIGRAM: usize = 3;
 /// The extension of trigram operator classes.

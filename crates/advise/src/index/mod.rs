@@ -19,12 +19,14 @@ mod methods;
 mod moment;
 pub(crate) mod name;
 mod plans;
+mod rebuild;
 mod rule;
 mod rule_path;
 mod search;
 mod selectivity;
 mod size;
 mod statement;
+mod trial;
 mod wanted;
 mod writes;
 

@@ -41,7 +41,7 @@ impl Search<'_> {
     }
 
     /// Makes the cost of a statement under a set known, while questions may be asked; whether it is.
-    pub(super) fn confirm(&mut self, statement: usize, set: u128) -> bool {
+    pub(super) fn ask_about(&mut self, statement: usize, set: u128) -> bool {
         let Some(knowledge) = self.knowledge.get_mut(statement) else { return true };
         if knowledge.estimate(set).exact {
             return true;
@@ -52,7 +52,9 @@ impl Search<'_> {
         let ids = knowledge.candidates(set);
         let before = self.engine.calls();
         let answer = self.ask(statement, &ids);
-        self.questions = self.questions.saturating_sub(self.engine.calls() - before);
+        // One with several sets of values is planned once for each; rules, which plan nothing, take time as well.
+        let taken = self.engine.calls().saturating_sub(before).max(1);
+        self.questions = self.questions.saturating_sub(taken);
         let Some(knowledge) = self.knowledge.get_mut(statement) else { return true };
         let plan = match answer {
             Ok((cost, used)) => Planned { offered: set, used: knowledge.set(&used), cost },
@@ -69,7 +71,7 @@ impl Search<'_> {
         let Some(bits) = self.knowledge.get(statement).map(|known| known.set(set)) else {
             return (0.0, Set::new());
         };
-        self.confirm(statement, bits);
+        self.ask_about(statement, bits);
         let Some(knowledge) = self.knowledge.get(statement) else { return (0.0, Set::new()) };
         let (cost, used) = knowledge.possible(bits);
         (cost, knowledge.candidates(used).into_iter().collect())

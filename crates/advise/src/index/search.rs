@@ -18,7 +18,7 @@ use pgassay_model::snapshot::Snapshot;
 use pgassay_model::units::Bytes;
 use pgassay_model::what_if::WhatIf;
 use pgassay_sql::index_ddl;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Instant;
 
 /// Rounds in which a statement's candidates are offered; each leaves out what earlier rounds picked.
@@ -26,7 +26,7 @@ const ROUNDS: usize = 3;
 /// Merged candidates of one relation.
 const MERGED: usize = 40;
 /// Questions beyond those of the rounds: for each statement, at least and at most in all.
-const QUESTIONS: u64 = 60;
+const QUESTIONS: u64 = 80;
 const LEAST_QUESTIONS: u64 = 400;
 const MOST_QUESTIONS: u64 = 20_000;
 
@@ -99,6 +99,10 @@ pub(super) struct Search<'a> {
     pub(super) first: Vec<Vec<(Set, Set, f64)>>,
     pub(super) knowledge: Vec<Knowledge>,
     pub(super) moves: Vec<Move>,
+    /// Of each relation, the moves that concern it or one it meets in a statement.
+    pub(super) near: Vec<Vec<usize>>,
+    /// Of each relation, those it meets in a statement, and itself.
+    pub(super) meets: Vec<BTreeSet<usize>>,
     pub(super) archive: Archive,
     /// Questions that may still be asked.
     pub(super) questions: u64,
@@ -136,6 +140,8 @@ impl<'a> Search<'a> {
             first: vec![Vec::new(); asked.len()],
             knowledge: Vec::new(),
             moves: Vec::new(),
+            near: Vec::new(),
+            meets: Vec::new(),
             archive: Archive::default(),
             questions: (QUESTIONS * asked.len() as u64).clamp(LEAST_QUESTIONS, MOST_QUESTIONS),
             write_costs: HashMap::new(),
@@ -310,18 +316,65 @@ impl<'a> Search<'a> {
     fn list_moves(&mut self) {
         let alone = self.pool.iter().map(|candidate| Set::from([*candidate]));
         let sets: BTreeSet<Set> = alone.chain(self.together.iter().cloned()).collect();
+        self.add_moves(sets);
+    }
+
+    /// Adds moves that are not there yet.
+    pub(super) fn add_moves(&mut self, sets: BTreeSet<Set>) {
+        let known: HashSet<Vec<usize>> =
+            self.moves.iter().map(|known| known.added.clone()).collect();
         let empty = self.trial(&Set::new());
         for set in sets {
-            if set.is_empty() {
+            let added: Vec<usize> = set.into_iter().collect();
+            if added.is_empty() || known.contains(&added) {
                 continue;
             }
-            let added: Vec<usize> = set.into_iter().collect();
             let weighed = self.weigh(&empty, &[], &added);
             let alone = empty.objective() - weighed.objective();
             self.moves.push(Move { added, alone, size: weighed.size });
         }
         // What is worth most alone is tried first; equals in the order of the candidates.
         self.moves.sort_by(|a, b| b.alone.total_cmp(&a.alone).then_with(|| a.added.cmp(&b.added)));
+        if self.meets.is_empty() {
+            self.meets = self.list_meets();
+        }
+        self.near = self.list_near();
+    }
+
+    fn list_meets(&self) -> Vec<BTreeSet<usize>> {
+        let relation = |one: &usize| self.candidates.get(*one).map(|known| known.relation);
+        let mut meets: Vec<BTreeSet<usize>> =
+            (0..self.relations.len()).map(|relation| BTreeSet::from([relation])).collect();
+        for knowledge in &self.knowledge {
+            let together: BTreeSet<usize> = knowledge.local.iter().filter_map(relation).collect();
+            for one in &together {
+                if let Some(met) = meets.get_mut(*one) {
+                    met.extend(&together);
+                }
+            }
+        }
+        meets
+    }
+
+    fn list_near(&self) -> Vec<Vec<usize>> {
+        let relation = |one: &usize| self.candidates.get(*one).map(|known| known.relation);
+        let mut near: Vec<Vec<usize>> = vec![Vec::new(); self.meets.len()];
+        for (place, known) in self.moves.iter().enumerate() {
+            let concerned: BTreeSet<usize> = known
+                .added
+                .iter()
+                .filter_map(relation)
+                .filter_map(|relation| self.meets.get(relation))
+                .flatten()
+                .copied()
+                .collect();
+            for relation in concerned {
+                if let Some(near) = near.get_mut(relation) {
+                    near.push(place);
+                }
+            }
+        }
+        near
     }
 
     /// Weighted cost that candidates bring to writers.
@@ -335,7 +388,7 @@ impl<'a> Search<'a> {
         by_relation.into_values().map(|group| self.write_cost_of_relation(group)).sum()
     }
 
-    fn write_cost_of_relation(&mut self, group: Vec<usize>) -> f64 {
+    pub(super) fn write_cost_of_relation(&mut self, group: Vec<usize>) -> f64 {
         let known = group.iter().filter_map(|candidate| self.candidates.get(*candidate));
         let Some(name) = known.clone().next().map(|known| &known.definition.relation) else {
             return 0.0;

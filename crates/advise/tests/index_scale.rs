@@ -1,0 +1,16 @@
+//! The search grows with the workload hardly faster than the workload does.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod scale_support;
+
+use std::time::Instant;
+
+#[test]
+fn hundreds_of_statements_over_dozens_of_relations_are_advised_on_in_seconds() {
+    let began = Instant::now();
+    let advice = scale_support::advise_on(300, 30);
+    assert!(advice.indexes.len() > 15, "{} indexes", advice.indexes.len());
+    assert!(advice.cost_after < advice.cost_before / 2.0);
+    // A debug build on a busy machine; quadratic steps would take minutes.
+    assert!(began.elapsed().as_secs() < 60, "{:?}", began.elapsed());
+}
