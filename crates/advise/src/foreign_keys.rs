@@ -246,3 +246,73 @@ impl ForeignKeyIndex {
         &self.definition.relation
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::fixture;
+
+    /// Users, and orders that refer to them by a column without an index.
+    fn shop(pages: u64) -> Snapshot {
+        let mut snapshot = fixture::snapshot();
+        let mut orders = fixture::users();
+        orders.name.name = "orders".into();
+        orders.indexes.clear();
+        orders.pages = pages;
+        orders.foreign_keys.push(ForeignKey {
+            name: "of_user".into(),
+            columns: vec!["email".into()],
+            references: RelationName { schema: "public".into(), name: "users".into() },
+            referenced: vec!["id".into()],
+        });
+        snapshot.relations.push(orders);
+        snapshot
+    }
+
+    fn found(snapshot: &Snapshot, sql: &str) -> Vec<ForeignKeyIndex> {
+        let workload = fixture::workload(&[("it", sql)]);
+        missing(snapshot, &Shapes::of(&workload, snapshot), &[])
+    }
+
+    #[test]
+    fn only_deletes_and_changes_of_the_key_call_for_an_index() {
+        let snapshot = shop(1000);
+        for sql in ["DELETE FROM users WHERE id = $1", "UPDATE users SET id = $1 WHERE id = $2"] {
+            assert_eq!(found(&snapshot, sql).len(), 1, "{sql}");
+        }
+        for sql in [
+            "UPDATE users SET email = $1 WHERE id = $2",
+            "DELETE FROM orders WHERE id = $1",
+            "INSERT INTO users (id) VALUES ($1)",
+            "SELECT 1 FROM users",
+        ] {
+            assert_eq!(found(&snapshot, sql), [], "{sql}");
+        }
+        assert_eq!(found(&shop(10), "DELETE FROM users WHERE id = $1"), [], "it is small");
+    }
+
+    #[test]
+    fn what_only_the_counters_show_is_for_people_to_decide() {
+        let mut snapshot = shop(1000);
+        snapshot.relations[0].activity.deleted = 12;
+        let all = found(&snapshot, "SELECT 1 FROM users");
+        assert!(all[0].reason.starts_with("12 rows of public.users were deleted"), "{all:?}");
+        let load = Load::default();
+        assert!(decide(&all, &load, &snapshot).is_empty());
+        assert_eq!(recommendations(&all, &load).len(), 1);
+    }
+
+    #[test]
+    fn an_index_serves_with_the_columns_first_in_any_order() {
+        let snapshot = shop(1000);
+        let mut key = snapshot.relations[1].foreign_keys[0].clone();
+        key.columns = vec!["email".into(), "username".into()];
+        let mut index = fixture::index("orders", "i", "username", false);
+        assert!(!serves(&index, &key));
+        index.definition.keys.push(IndexKey::column("email"));
+        assert!(serves(&index, &key));
+        index.definition.predicate = Some("id > 5".into());
+        assert!(!serves(&index, &key), "a partial one finds a part");
+    }
+}

@@ -18,6 +18,7 @@ use crate::{
 };
 use pgassay_model::interrupt::Interrupt;
 use pgassay_model::plan::{self, NotProposed, Plan, PlannedChange};
+use pgassay_model::units::Bytes;
 use pgassay_model::what_if::WhatIf;
 use pgassay_model::workload::SkippedStatement;
 
@@ -60,9 +61,12 @@ pub fn plan(input: &Input<'_>, what_if: &mut dyn WhatIf, interrupt: &Interrupt) 
         interrupt,
     };
 
+    let keys = foreign_keys::missing(input.snapshot, &shapes, &definitions);
+    let (keys, too_large) = within_budget(keys, input.options.budget, advice.as_ref());
+    draft.left.extend(too_large);
     let beside = Beside {
         statistics: extended_statistics::find(input.snapshot, &shapes, today.plans(), &definitions),
-        foreign_keys: foreign_keys::missing(input.snapshot, &shapes, &definitions),
+        foreign_keys: keys,
         rewrites: match &closed {
             Some(_) => Vec::new(),
             None => rewrites::find(input.snapshot, input.workload, &shapes, what_if, interrupt),
@@ -115,6 +119,31 @@ fn search_indexes(
         seed: input.options.seed,
     };
     index::advise(input.snapshot, input.workload, what_if, &options, interrupt)
+}
+
+/// Indexes of foreign keys that fit into what the other indexes leave of the budget, and the rest.
+fn within_budget(
+    keys: Vec<ForeignKeyIndex>,
+    budget: Option<Bytes>,
+    advice: Option<&IndexAdvice>,
+) -> (Vec<ForeignKeyIndex>, Vec<NotProposed>) {
+    let Some(budget) = budget else { return (keys, Vec::new()) };
+    let taken: u64 = advice.iter().flat_map(|a| &a.indexes).map(|index| index.size.0).sum();
+    let mut left = budget.0.saturating_sub(taken);
+    let (mut fitting, mut too_large) = (Vec::new(), Vec::new());
+    for key in keys {
+        match left.checked_sub(key.size.0) {
+            Some(rest) => {
+                left = rest;
+                fitting.push(key);
+            }
+            None => too_large.push(not_proposed(
+                &key.ddl,
+                format!("{} do not fit into what is left of the budget: {}", key.size, key.reason),
+            )),
+        }
+    }
+    (fitting, too_large)
 }
 
 /// What is found beside new indexes for the workload's cost.
