@@ -174,3 +174,45 @@ fn a_value_sought_in_an_array_by_any_is_told_how_to_ask_instead() {
     assert!(advice.indexes.is_empty());
     assert!(advice.rejected[0].why.contains("tags @> ARRAY"), "{:#?}", advice.rejected);
 }
+
+#[test]
+fn a_partitioned_table_is_told_how_its_index_is_built_partition_by_partition() {
+    let schema = "
+        CREATE TABLE measured (at date NOT NULL, sensor integer NOT NULL, value integer)
+            PARTITION BY RANGE (at);
+        CREATE TABLE measured_1 PARTITION OF measured FOR VALUES FROM ('2024-01-01') TO ('2024-02-01');
+        CREATE TABLE measured_2 PARTITION OF measured FOR VALUES FROM ('2024-02-01') TO ('2024-03-01');
+        INSERT INTO measured SELECT date '2024-01-01' + i % 60, i % 5000, i FROM generate_series(1, 20000) i;";
+    let database = build(schema, true);
+    let sql = "SELECT value FROM measured WHERE sensor = $1";
+    let advice = ask_in(&database, vec![statement(sql, &["77"])]);
+    assert!(advice.indexes.is_empty());
+    let why = &advice.rejected[0].why;
+    let parent = why
+        .split("; and for each partition")
+        .next()
+        .and_then(|text| text.split("who writes: ").nth(1))
+        .unwrap_or_else(|| panic!("{why}"));
+    assert!(
+        parent.starts_with("CREATE INDEX measured_sensor_idx ON ONLY public.measured"),
+        "{parent}"
+    );
+    let server = shared();
+    server.execute(&database, parent).unwrap();
+    for partition in ["measured_1", "measured_2"] {
+        let rest = why.split("for each partition p: ").nth(1).unwrap();
+        for ddl in rest.split("; ") {
+            let ddl = ddl
+                .replace("p_idx", &format!("{partition}_idx"))
+                .replace(" ON p ", &format!(" ON {partition} "));
+            server.execute(&database, &ddl).unwrap();
+        }
+    }
+    let valid = server
+        .query(
+            &database,
+            "SELECT indisvalid FROM pg_index WHERE indexrelid = 'measured_sensor_idx'::regclass",
+        )
+        .unwrap();
+    assert_eq!(valid[0][0].as_deref(), Some("t"));
+}
