@@ -132,8 +132,21 @@ pub fn may_write(drive: &Drive, yes: bool) -> bool {
     matches!((drive.writes, yes), (Some(WritesArg::Run), _) | (None, true))
 }
 
-/// What becomes of what the workload writes. One that writes is refused unless that was asked for.
+/// What becomes of what the workload writes. One that writes is refused unless that was asked for, and one that
+/// acts on the server itself in any case.
 pub fn writes(drive: &Drive, yes: bool, workload: &Workload) -> Result<Writes, Failure> {
+    let acting = workload.statements.iter().find_map(|statement| {
+        let function = pgassay_sql::administers(&statement.sql).ok()??;
+        Some((statement.id.as_str(), function))
+    });
+    if let Some((statement, function)) = acting {
+        return Err(Failure::input(
+            format!(
+                "statement {statement} calls {function}, which acts on the server and not on data"
+            ),
+            "leave the statement out of the workload: a load would act so many times a second",
+        ));
+    }
     let writing = writing(workload);
     match drive.writes {
         // On the copy; see `on_copy`.

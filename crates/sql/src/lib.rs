@@ -1,5 +1,6 @@
 //! SQL text: quoting, fingerprints, and what a statement asks for; the only user of the C parser.
 
+mod administration;
 mod ddl;
 mod quote;
 mod rewrite;
@@ -8,6 +9,7 @@ mod statistics;
 mod text;
 mod walk;
 
+pub use administration::administers;
 pub use ddl::{drop_index_ddl, index_ddl, is_only_index};
 pub use quote::{quote_identifier, quote_literal, quote_qualified};
 pub use rewrite::{Rewrite, Rule, for_many_keys, rewrites, without_order_index};

@@ -132,6 +132,9 @@ pub(crate) fn usable(query: &str) -> Result<String, String> {
             "{word} is no SELECT, VALUES, INSERT, UPDATE, DELETE or MERGE: not replayed"
         ));
     }
+    if let Ok(Some(function)) = pgassay_sql::administers(query) {
+        return Err(format!("{function} acts on the server, not on data: not replayed"));
+    }
     let relations = &shape.unknown_relations;
     if !relations.is_empty() && relations.iter().all(|name| is_of_the_server(name)) {
         return Err("it reads the server's own catalogs and views only: a tool's (pg_dump, psql, \

@@ -109,6 +109,16 @@ pub fn join_statistics(
         total_ms.push(ms);
     }
     workload.source = format!("{} and {}", workload.source, seen.source);
-    workload.skipped.extend(seen.skipped);
+    // What the log has with its values is not skipped, whatever hindered pg_stat_statements' text.
+    let here: BTreeSet<&str> = workload
+        .statements
+        .iter()
+        .filter_map(|statement| statement.id.split('-').next()?.strip_prefix('q'))
+        .collect();
+    let skipped = seen.skipped.into_iter().filter(|skipped| {
+        !pgassay_sql::fingerprint(&skipped.statement)
+            .is_ok_and(|fingerprint| here.contains(fingerprint.as_str()))
+    });
+    workload.skipped.extend(skipped);
     LogCapture { workload, total_ms, notes }
 }
