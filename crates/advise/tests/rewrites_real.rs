@@ -343,3 +343,39 @@ fn an_order_that_no_index_serves_returns_the_same_rows() {
     insta::assert_snapshot!(other.after, @"SELECT id FROM orders WHERE customer_id = $1 ORDER BY id + 0 DESC LIMIT 5");
     assert_eq!(shop.rows(sql, &["17"]), shop.rows(&other.after, &["17"]));
 }
+
+#[test]
+fn rules_within_alternatives_and_negations_return_the_same_rows() {
+    let shop = Shop::open();
+    let parts = [
+        "date(o.paid) = '2024-03-05'",
+        "o.quantity + 1 > 49",
+        "o.maybe = 3.0",
+        "c.id::text = '42'",
+        "(SELECT count(*) FROM customers x WHERE x.referrer = o.quantity) = 0",
+        "o.id NOT IN (SELECT x.id FROM customers x WHERE x.name = 'c1' OR x.name = 'c2')",
+        "c.referrer IS NULL",
+    ];
+    let mut compared = 0;
+    for (place, a) in parts.iter().enumerate() {
+        let b = parts[(place + 1) % parts.len()];
+        let c = parts[(place + 3) % parts.len()];
+        for condition in [
+            format!("{a} OR {b}"),
+            format!("NOT ({a} AND {b})"),
+            format!("{a} AND ({b} OR {c})"),
+            format!("({a} OR {b}) AND NOT ({c} OR {a})"),
+            format!("({a} AND {b}) OR ({b} AND {c}) OR NOT {a}"),
+        ] {
+            let sql = format!(
+                "SELECT o.id, c.name FROM orders o LEFT JOIN customers c ON c.id = o.maybe WHERE o.id < 3000 AND ({condition})"
+            );
+            let before = shop.rows(&sql, &[]);
+            for rewrite in rewrites(&sql, &shop.snapshot).unwrap() {
+                assert_eq!(shop.rows(&rewrite.after, &[]), before, "{sql}\n{}", rewrite.after);
+                compared += 1;
+            }
+        }
+    }
+    assert!(compared > 60, "{compared}");
+}
