@@ -1,8 +1,8 @@
 //! `apply`: a whole plan applied without measuring; a failure takes back all of it.
 
 use crate::changing::{Access, Changing, Tried};
-use crate::estimates;
 use crate::failure::{Exit, Failure};
+use crate::judging::estimates;
 use crate::target::Target;
 use crate::validation;
 use jiff::Timestamp;
@@ -61,7 +61,7 @@ pub async fn apply(target: &Target, plan: &Plan, dry_run: bool) -> Result<Run, F
         Err(failure) => return Err(changing.abandon(failure).await),
     };
     run.backups = changing.backups();
-    run.rollback = crate::outcome::rollback_commands(&run.run, target, &run.changes);
+    run.rollback = crate::optimize::outcome::rollback_commands(&run.run, target, &run.changes);
     changing.finish(&run).await?;
     Ok(run)
 }

@@ -1,16 +1,27 @@
 //! One function per command: from arguments to an answer.
 
+use crate::Answer;
+use crate::advising;
+use crate::advising::bundling;
+use crate::advising::planning;
+use crate::applying;
+use crate::capturing;
 use crate::cli::{self, Cli, Command};
+use crate::copies::on_copy;
+use crate::demo;
 use crate::failure::{Exit, Failure, chain};
-use crate::goal::Goal;
+use crate::measure::bench;
+use crate::measure::driving;
 use crate::measure::{self, Options};
+use crate::optimize::goal::Goal;
+use crate::optimize::on_copies;
+use crate::optimize::outcome;
 use crate::optimize::{self, Request};
+use crate::passive;
+use crate::passive::watch;
+use crate::past_runs;
 use crate::progress::Progress;
 use crate::target::Target;
-use crate::{
-    Answer, advising, applying, bench, bundling, capturing, demo, driving, measure_copy,
-    optimize_copies, outcome, passive, passive_watch, past_runs, planning,
-};
 use jiff::Timestamp;
 use pgassay_judge::{Design, Margins};
 use pgassay_model::comparison::Verdict;
@@ -116,7 +127,7 @@ impl Context<'_> {
         let console = target.console().await?;
         let options = self.drive_options(&arguments.drive, &target, &snapshot, &workload)?;
         let measurement = if driving::on_copy(&arguments.drive) {
-            measure_copy::measure(&target, &session, &snapshot, &workload, &options).await?
+            on_copy::measure(&target, &session, &snapshot, &workload, &options).await?
         } else {
             self.progress.step("measuring");
             measure::measure(&target, Some(&session), console.as_ref(), &workload, &options).await?
@@ -255,7 +266,7 @@ impl Context<'_> {
             plan.changes.retain(|change| arguments.change.contains(&change.id));
         }
         if arguments.passive.passive && !arguments.dry_run {
-            let watch = passive_watch::watch(&arguments.passive, arguments.keep_inconclusive)?;
+            let watch = watch::watch(&arguments.passive, arguments.keep_inconclusive)?;
             let run = passive::apply(&target, &plan, &watch).await?;
             let harmless =
                 !run.changes.iter().any(|change| change.verdict == Some(Verdict::Regressed));
@@ -289,7 +300,7 @@ impl Context<'_> {
         let target = self.target(&arguments.dsn)?;
         let run = past_runs::load_run(&target.state, &arguments.run)?;
         if arguments.passive.passive {
-            let watch = passive_watch::watch(&arguments.passive, false)?;
+            let watch = watch::watch(&arguments.passive, false)?;
             let run = passive::verify(&target, run, &watch).await?;
             past_runs::store(&target.state, &run)?;
             let slower = run.comparison.iter().any(|one| one.verdict == Verdict::Regressed);
@@ -389,7 +400,7 @@ impl Context<'_> {
             rehearse: arguments.rehearse,
         };
         let run = if driving::on_copy(&arguments.drive) {
-            optimize_copies::optimize(&target, &snapshot, &workload, &request).await?
+            on_copies::optimize(&target, &snapshot, &workload, &request).await?
         } else {
             optimize::optimize(&target, &snapshot, &workload, &request).await?
         };

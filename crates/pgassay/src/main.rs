@@ -4,52 +4,20 @@
 
 mod advising;
 mod applying;
-mod base_backup;
-mod bench;
-mod beyond;
-mod bundling;
 mod capturing;
 mod changing;
 mod cli;
-mod client_program;
 mod commands;
-mod concurrent;
 mod config;
 mod copies;
-mod copy_database;
-mod copy_parameters;
-mod copy_place;
-mod copy_roles;
-mod copy_space;
 mod demo;
-mod driving;
-mod dump_restore;
-mod engines;
-mod estimates;
 mod failure;
-mod goal;
 mod judging;
-#[cfg(test)]
-mod judging_tests;
 mod measure;
-mod measure_copy;
 mod optimize;
-mod optimize_copies;
-mod outcome;
-mod paired;
-mod parts;
 mod passive;
-mod passive_observing;
-mod passive_outcome;
-#[cfg(test)]
-mod passive_tests;
-mod passive_watch;
 mod past_runs;
-mod planning;
 mod progress;
-mod rehearsal;
-mod scenario;
-mod switchback;
 mod target;
 mod validation;
 

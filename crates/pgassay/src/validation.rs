@@ -2,7 +2,7 @@
 
 use crate::commands::in_force;
 use crate::failure::Failure;
-use crate::goal::Goal;
+use crate::optimize::goal::Goal;
 use pgassay_model::change::{Change, PoolerEdit};
 use pgassay_model::measurement::Measurement;
 use pgassay_model::plan::{Plan, PlannedChange};

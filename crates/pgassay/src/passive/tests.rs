@@ -2,12 +2,13 @@
 //! connections runs all the while; pgassay drives nothing.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+use crate::failure::Exit;
 use crate::passive;
-use crate::passive_observing::Observer;
-use crate::passive_watch::Watch;
+use crate::passive::observing::Observer;
+use crate::passive::watch::Watch;
+use crate::past_runs;
 use crate::progress::Progress;
 use crate::target::{Target, resolve_dsn};
-use crate::{failure::Exit, past_runs};
 use pgassay_judge::{baseline, compare_observations};
 use pgassay_model::change::Change;
 use pgassay_model::comparison::Verdict;
@@ -363,7 +364,7 @@ async fn a_reset_of_the_statistics_is_said_and_what_it_lost_is_left_out() {
     // Before 14 the extension does not tell of a reset.
     if scene.server.version_num() >= 140_000 {
         assert_eq!((observed.resets, observed.buckets.len()), (1, 7));
-        let said = crate::passive_outcome::traffic("g", "before and after", &observed, &observed);
+        let said = crate::passive::document::traffic("g", "before and after", &observed, &observed);
         assert!(said.contains("was reset, 1 bucket is left out"), "{said}");
     }
     for bucket in &observed.buckets {

@@ -1,7 +1,7 @@
 //! Makes a plan: the what-if engine on a session of its own, the advice on a thread that may block.
 
+use crate::advising::engines;
 use crate::cli::EngineArg;
-use crate::engines;
 use crate::failure::{Exit, Failure};
 use crate::target::Target;
 use jiff::Timestamp;

@@ -1,12 +1,21 @@
 //! Copies of a server to try changes and writes on: made by a base backup or else by a dump, started on this machine
 //! with the server's own parameters, and removed afterwards.
 
-use crate::base_backup::{self, BaseBackup};
-use crate::client_program;
-use crate::copy_parameters::{self, CopyParameters};
-use crate::copy_place::CopyPlace;
-use crate::copy_space::{self, Needed};
-use crate::dump_restore::{DumpPrograms, Dumping};
+pub mod base_backup;
+pub mod client_program;
+pub mod database;
+pub mod dump_restore;
+pub mod on_copy;
+pub mod parameters;
+pub mod place;
+pub mod roles;
+pub mod space;
+
+use crate::copies::base_backup::BaseBackup;
+use crate::copies::dump_restore::{DumpPrograms, Dumping};
+use crate::copies::parameters::CopyParameters;
+use crate::copies::place::CopyPlace;
+use crate::copies::space::Needed;
 use crate::failure::{Exit, Failure};
 use crate::target::Target;
 use pgassay_model::connection::{ConnectionSettings, Host, SslMode};
@@ -151,8 +160,7 @@ impl Files {
         }
         let installation = installation(snapshot.server.version_num / 10_000)?;
         let place = CopyPlace::make(&target.progress)?;
-        let parameters =
-            copy_parameters::of_source(snapshot, copy_parameters::machine_memory(), copies);
+        let parameters = parameters::of_source(snapshot, parameters::machine_memory(), copies);
         let mut files = Files {
             first: place.path().join("a"),
             place,
@@ -227,7 +235,7 @@ impl Files {
             )
         })?;
         let needed = Needed::new(snapshot.server.database_size, snapshot, copies);
-        let free = copy_space::free(self.place.path())?;
+        let free = space::free(self.place.path())?;
         if let Some(too_much) = needed.beyond(free, self.place.path()) {
             return Err(Failure::input(too_much, format!("{MORE_ROOM}, {NO_COPY}")));
         }

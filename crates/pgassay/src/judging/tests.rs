@@ -1,10 +1,10 @@
 //! Each design on a real server: which is taken, when it ends, and what it leaves on the server.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
-use crate::bench::{Bench, Side};
 use crate::changing::{Access, Changing};
-use crate::concurrent::Halves;
 use crate::judging::Judging;
+use crate::judging::concurrent::Halves;
+use crate::measure::bench::{Bench, Side};
 use crate::measure::{self, Options};
 use crate::progress::Progress;
 use crate::target::{Target, resolve_dsn};
@@ -145,7 +145,7 @@ fn plan(target: &Target, snapshot: &Snapshot, change: PlannedChange) -> Plan {
     Plan {
         schema: plan::SCHEMA.into(),
         generated_at: jiff::Timestamp::now(),
-        target: crate::planning::identity(target, snapshot),
+        target: crate::advising::planning::identity(target, snapshot),
         ledger_ms: None,
         reachable: Vec::new(),
         findings: Vec::new(),

@@ -1,6 +1,6 @@
 //! The server's roles in a copy that was restored from a dump: names, rights and settings, without passwords.
 
-use crate::dump_restore::copy_failure;
+use crate::copies::dump_restore::copy_failure;
 use crate::failure::Failure;
 use crate::target::postgres_failure;
 use pgassay_postgres::Session;

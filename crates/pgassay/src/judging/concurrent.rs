@@ -6,8 +6,8 @@
 
 use crate::failure::Failure;
 use crate::judging::Judging;
+use crate::judging::paired::{self, Paired, Pairing};
 use crate::measure::{self, Options};
-use crate::paired::{self, Paired, Pairing};
 use crate::target::Target;
 use pgassay_judge::LOOKS;
 use pgassay_load::LoadMode;
@@ -80,7 +80,7 @@ impl Judging<'_> {
         bench.target.progress.step(format!(
             "driving half of the connections with the group \"{}\" and half without ({})",
             self.group,
-            crate::bench::describe(&bench.options.mode)
+            crate::measure::bench::describe(&bench.options.mode)
         ));
         let pairing = Pairing {
             name: "half of the connections with it and half without, at the same time",

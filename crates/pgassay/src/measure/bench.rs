@@ -1,8 +1,8 @@
 //! The measurements of one run: always the same workload and load, so that any two of them can be compared.
 
 use crate::failure::Failure;
+use crate::judging::parts;
 use crate::measure::{self, Options};
-use crate::parts;
 use crate::target::Target;
 use pgassay_judge::{Design, LOOKS, Margins, POCOCK_ALPHA};
 use pgassay_load::LoadMode;

@@ -1,13 +1,13 @@
 //! `--rehearse`: changes tried on a copy of the server, against another copy without them, before the server
 //! itself sees any.
 
-use crate::bench::{self, CAPACITY_CLIENTS, OPEN_LOOP_CLIENTS, SHARE_OF_CAPACITY};
 use crate::changing::{Access, Changing, Tried};
 use crate::copies::{Copies, Copy};
 use crate::failure::{Exit, Failure};
+use crate::judging::paired::{self, Arm, Paired, Pairing};
+use crate::measure::bench::{self, CAPACITY_CLIENTS, OPEN_LOOP_CLIENTS, SHARE_OF_CAPACITY};
 use crate::measure::{self, Options};
-use crate::outcome;
-use crate::paired::{self, Arm, Paired, Pairing};
+use crate::optimize::outcome;
 use crate::target::Target;
 use pgassay_judge::LOOKS;
 use pgassay_load::{LoadMode, Protocol, Writes};

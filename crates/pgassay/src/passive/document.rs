@@ -3,10 +3,10 @@
 
 use crate::commands::in_force;
 use crate::failure::Failure;
-use crate::outcome;
+use crate::optimize::outcome;
 use crate::passive::Progressed;
-use crate::passive_observing::Observer;
-use crate::passive_watch::ADVISED_WINDOW;
+use crate::passive::observing::Observer;
+use crate::passive::watch::ADVISED_WINDOW;
 use crate::target::Target;
 use crate::validation;
 use jiff::Timestamp;

@@ -1,11 +1,13 @@
 //! `advise`: indexes for a workload or one statement, as text, DDL or JSON; nothing is applied.
 
+pub mod beyond;
+pub mod bundling;
+pub mod engines;
+pub mod planning;
+
 use crate::Answer;
-use crate::beyond;
-use crate::bundling;
 use crate::cli;
 use crate::commands::Context;
-use crate::engines;
 use crate::failure::{Exit, Failure, chain};
 use jiff::Timestamp;
 use pgassay_advise::index::{Advices, IndexAdvice, IndexOptions};

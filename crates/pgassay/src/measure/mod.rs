@@ -1,5 +1,8 @@
 //! Drives a workload and completes its ledger with what the server and the pooler counted meanwhile.
 
+pub mod bench;
+pub mod driving;
+
 use crate::failure::{Exit, Failure, chain};
 use crate::target::{Target, postgres_failure};
 use pgassay_load::{LoadError, LoadMode, LoadOptions, Protocol, ServerParts, Writes};

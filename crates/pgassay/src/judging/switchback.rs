@@ -2,9 +2,9 @@
 
 use crate::changing::{Changing, Tried};
 use crate::failure::{Exit, Failure};
+use crate::judging::paired::{self, Arm, Paired, Pairing};
 use crate::judging::{Applied, Judging};
 use crate::measure::{self, Options};
-use crate::paired::{self, Arm, Paired, Pairing};
 use pgassay_judge::LOOKS;
 use pgassay_model::change::Change;
 use pgassay_model::measurement::Measurement;
@@ -35,7 +35,7 @@ impl Judging<'_> {
         bench.target.progress.step(format!(
             "switching the group \"{}\" on and off ({})",
             self.group,
-            crate::bench::describe(&bench.options.mode)
+            crate::measure::bench::describe(&bench.options.mode)
         ));
         let block = (bench.options.duration / 16).max(SHORTEST_BLOCK);
         let pairing = Pairing {

@@ -1,7 +1,7 @@
 //! A copy of a server's files by pg_basebackup: the whole server as it is on disk, bloat and order of rows included.
 
-use crate::client_program::{self, pointed_at};
-use crate::copy_space::{self, Needed};
+use crate::copies::client_program::{self, pointed_at};
+use crate::copies::space::{self, Needed};
 use crate::failure::{Failure, chain};
 use pgassay_model::connection::ConnectionSettings;
 use pgassay_model::interrupt::Interrupt;
@@ -47,7 +47,7 @@ impl BaseBackup {
             Err(why) => return Ok(Err(why)),
         };
         let needed = Needed::new(size, snapshot, copies);
-        if let Some(too_much) = needed.beyond(copy_space::free(place)?, place) {
+        if let Some(too_much) = needed.beyond(space::free(place)?, place) {
             return Ok(Err(format!("of the whole server, {too_much}")));
         }
         Ok(Ok(BaseBackup { program: programs.join("pg_basebackup") }))

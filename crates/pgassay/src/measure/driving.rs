@@ -1,8 +1,8 @@
 //! How a load is driven: from flags to the load's own terms.
 
-use crate::bench;
 use crate::cli::{ConnectArg, Drive, ProtocolArg, WritesArg};
 use crate::failure::Failure;
+use crate::measure::bench;
 use pgassay_load::{LoadMode, Protocol, Writes};
 use pgassay_model::measurement::{Connect, Mode};
 use pgassay_model::workload::Workload;

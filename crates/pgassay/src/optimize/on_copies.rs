@@ -1,17 +1,19 @@
 //! `optimize --writes copy`: the whole workload is driven on two copies of the server, which judge the changes; the
 //! server gets what proved itself there, and is driven only by the part of the workload that reads.
 
-use crate::bench::{self, Bench, CAPACITY_CLIENTS, OPEN_LOOP_CLIENTS, SHARE_OF_CAPACITY, Side};
+use crate::advising::planning;
 use crate::changing::{Access, Changing, Tried};
 use crate::copies::Copies;
-use crate::driving;
+use crate::copies::on_copy;
 use crate::failure::{Exit, Failure};
+use crate::measure::bench::{
+    self, Bench, CAPACITY_CLIENTS, OPEN_LOOP_CLIENTS, SHARE_OF_CAPACITY, Side,
+};
+use crate::measure::driving;
 use crate::measure::{self, Options};
-use crate::measure_copy;
+use crate::optimize::outcome;
+use crate::optimize::rehearsal::{Proof, Rehearsal, Rehearsed, can_be_rehearsed};
 use crate::optimize::{Request, groups};
-use crate::outcome;
-use crate::planning;
-use crate::rehearsal::{Proof, Rehearsal, Rehearsed, can_be_rehearsed};
 use crate::target::{Target, postgres_failure};
 use crate::validation;
 use jiff::Timestamp;
@@ -173,7 +175,7 @@ async fn plan_on_copies(
 ) -> Result<Plan, Failure> {
     let mut options = options(request);
     for copy in [&copies.without, &copies.with] {
-        measure_copy::fill_cache(&copy.target, workload, &options).await?;
+        on_copy::fill_cache(&copy.target, workload, &options).await?;
     }
     let capacity_options = Options {
         mode: LoadMode::Closed { clients: CAPACITY_CLIENTS },

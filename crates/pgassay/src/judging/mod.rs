@@ -1,12 +1,19 @@
 //! One group of changes judged: the strongest design that its changes allow, the looks, what is kept or taken back.
 
-use crate::bench::{self, Bench, Side};
+pub mod concurrent;
+pub mod estimates;
+pub mod paired;
+pub mod parts;
+pub mod switchback;
+#[cfg(test)]
+mod tests;
+
 use crate::changing::{Changing, Tried};
-use crate::concurrent::Halves;
 use crate::failure::Failure;
+use crate::judging::concurrent::Halves;
 use crate::measure;
-use crate::outcome;
-use crate::switchback;
+use crate::measure::bench::{self, Bench, Side};
+use crate::optimize::outcome;
 use pgassay_judge::LOOKS;
 use pgassay_model::change::Change;
 use pgassay_model::comparison::{Comparison, Verdict};

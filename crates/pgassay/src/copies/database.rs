@@ -2,7 +2,7 @@
 //!
 //! `pg_dump --create` would do so too, but in the words of its own version, which an older server may not know.
 
-use crate::dump_restore::copy_failure;
+use crate::copies::dump_restore::copy_failure;
 use crate::failure::{Exit, Failure, chain};
 use crate::target::postgres_failure;
 use pgassay_postgres::Session;

@@ -1,14 +1,21 @@
 //! `apply --passive` and `verify --passive`: changes judged by what the application itself runs, group by group;
 //! what helps is kept, the rest taken back. No load is driven.
 
+pub mod document;
+pub mod observing;
+#[cfg(test)]
+mod tests;
+pub mod watch;
+
 use crate::changing::{Access, Changing, Tried, journal_failure};
 use crate::failure::{Exit, Failure};
+use crate::judging::switchback;
 use crate::optimize::groups;
-use crate::outcome::{self, Judged};
-use crate::passive_observing::{Observer, Switched};
-use crate::passive_watch::{FEWEST_PAIRS, Watch};
+use crate::optimize::outcome::{self, Judged};
+use crate::passive::observing::{Observer, Switched};
+use crate::passive::watch::{FEWEST_PAIRS, Watch};
+use crate::past_runs;
 use crate::target::Target;
-use crate::{passive_outcome, past_runs, switchback};
 use jiff::Timestamp;
 use pgassay_change::Journal;
 use pgassay_judge::{AbortRules, Judgement, compare_observations, compare_switched};
@@ -38,7 +45,7 @@ pub async fn apply(target: &Target, plan: &Plan, watch: &Watch) -> Result<Run, F
     Changing::check(target, &access, &to_try).await?;
     let mut progress = Progressed {
         outcomes: skipped.iter().map(|(change, why)| outcome::skipped(change, why)).collect(),
-        notes: passive_outcome::notes(&observer, plan),
+        notes: document::notes(&observer, plan),
         ..Progressed::default()
     };
     if to_try.changes.is_empty() {
@@ -106,8 +113,7 @@ pub async fn apply(target: &Target, plan: &Plan, watch: &Watch) -> Result<Run, F
             let run = changing.run().to_owned();
             let failure = changing.abandon(failure).await;
             if let Some(why) = progress.aborted.take().filter(|_| failure.exit == Exit::Undone) {
-                let document =
-                    passive_outcome::aborted(target, plan, &observer, run, progress, &why);
+                let document = document::aborted(target, plan, &observer, run, progress, &why);
                 if let Err(error) = past_runs::store(&target.state, &document) {
                     tracing::warn!(error = error.message, "the report of the run is not stored");
                 }
@@ -134,7 +140,7 @@ pub async fn verify(target: &Target, run: Run, watch: &Watch) -> Result<Run, Fai
     let after = observer.window("now", None).await?.observation;
     let scans = grown(&scans_before, &observer.index_scans().await?);
     let judgement = compare_observations(&before, &after);
-    passive_outcome::verified(&observer, run, &before, &after, judgement, &scans).await
+    document::verified(&observer, run, &before, &after, judgement, &scans).await
 }
 
 /// What became of a plan so far.
@@ -244,15 +250,17 @@ async fn judge(
     };
     if let Some(why) = aborted {
         progress.aborted = Some(why.clone());
-        progress.outcomes.extend(applied.iter().map(|(change, elapsed)| {
-            passive_outcome::taken_back(change, &judgement, &why, *elapsed)
-        }));
+        progress.outcomes.extend(
+            applied
+                .iter()
+                .map(|(change, elapsed)| document::taken_back(change, &judgement, &why, *elapsed)),
+        );
         return Err(Failure::new(Exit::Undone, format!("group \"{group}\" had to go: {why}"), ""));
     }
     let Judgement { comparison, verdict, reason, .. } = &judgement;
     let design = if switching { "switched on and off in random order" } else { "before and after" };
     observer.say(&format!("group \"{group}\" ({design}): {verdict}: {reason}"));
-    progress.notes.push(passive_outcome::traffic(group, design, &before, &after));
+    progress.notes.push(document::traffic(group, design, &before, &after));
     progress.notes.extend(judgement.notes.iter().map(|note| format!("group \"{group}\": {note}")));
 
     let keep_group = *verdict == Verdict::Improved
@@ -263,7 +271,7 @@ async fn judge(
         switchback::switch(changing, applied, true).await?;
     }
     for (change, elapsed) in applied.iter().rev() {
-        let meant = passive_outcome::with_names(change, &judgement);
+        let meant = document::with_names(change, &judgement);
         let judged: Judged =
             outcome::judge_member(&meant, comparison, &scans, *verdict, reason, keep_group);
         if judged.keep {
@@ -345,9 +353,9 @@ fn untouched(
     progress: Progressed,
     headline: String,
 ) -> Result<Run, Failure> {
-    let mut run = passive_outcome::skeleton(target, plan, observer, String::new(), progress);
+    let mut run = document::skeleton(target, plan, observer, String::new(), progress);
     run.headline = headline;
-    run.checks = passive_outcome::unmeasured_checks();
+    run.checks = document::unmeasured_checks();
     Changing::store_without_changes(target, &mut run)?;
     Ok(run)
 }
@@ -361,12 +369,11 @@ async fn document(
     progress: &mut Progressed,
 ) -> Result<Run, Failure> {
     let progress = std::mem::take(progress);
-    let comparison = passive_outcome::whole(&progress);
+    let comparison = document::whole(&progress);
     let scans = progress.scans.clone();
-    let mut run =
-        passive_outcome::skeleton(target, plan, observer, changing.run().to_owned(), progress);
+    let mut run = document::skeleton(target, plan, observer, changing.run().to_owned(), progress);
     run.generated_at = Timestamp::now();
-    run.headline = passive_outcome::headline(&comparison, &run.changes);
+    run.headline = document::headline(&comparison, &run.changes);
     run.comparison = comparison;
     run.state = match run.changes.iter().any(|change| change.state == ChangeState::Kept) {
         true => RunState::Finished,
@@ -375,6 +382,6 @@ async fn document(
     run.risk = outcome::risk(plan, &run.changes);
     run.rollback = outcome::rollback_commands(&run.run, target, &run.changes);
     run.backups = changing.backups();
-    run.checks = passive_outcome::checks(observer, &run.changes, plan, &scans).await?;
+    run.checks = document::checks(observer, &run.changes, plan, &scans).await?;
     Ok(run)
 }

@@ -1,7 +1,7 @@
 //! Watching what the application runs: pg_stat_statements read bucket by bucket, nothing driven.
 
 use crate::failure::{Exit, Failure};
-use crate::passive_watch::Watch;
+use crate::passive::watch::Watch;
 use crate::target::{Target, postgres_failure};
 use jiff::Timestamp;
 use pgassay_judge::AbortRules;

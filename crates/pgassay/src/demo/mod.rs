@@ -1,10 +1,12 @@
 //! The demonstration: a throw-away PostgreSQL and PgBouncer, real rows, real clients, and `optimize` on them.
 
+pub mod scenario;
+
 use crate::cli;
+use crate::demo::scenario::Scenario;
 use crate::failure::{Exit, Failure, chain};
-use crate::goal::Goal;
+use crate::optimize::goal::Goal;
 use crate::optimize::{self, Request};
-use crate::scenario::{self, Scenario};
 use crate::target::{Target, resolve_dsn};
 use pgassay_load::{Protocol, Writes};
 use pgassay_model::interrupt::Interrupt;

@@ -1,10 +1,10 @@
 //! A copy of one database by pg_dump, streamed into a throw-away server of the same major version: for servers of
 //! which no base backup can be made.
 
-use crate::client_program::{self, interrupted, pointed_at};
-use crate::copy_database;
-use crate::copy_parameters::CopyParameters;
-use crate::copy_roles;
+use crate::copies::client_program::{self, interrupted, pointed_at};
+use crate::copies::database;
+use crate::copies::parameters::CopyParameters;
+use crate::copies::roles;
 use crate::failure::{Exit, Failure, chain};
 use crate::target::{Target, postgres_failure};
 use pgassay_model::connection::{ConnectionSettings, Host, SslMode};
@@ -80,7 +80,7 @@ impl Dumping<'_> {
         let server = self.fitted_server(place, parameters).await?;
         let mut notes = vec![LIMITS.to_owned()];
         let admin = connect(&server, "postgres").await?;
-        notes.extend(copy_roles::copy(self.session, &admin).await?);
+        notes.extend(roles::copy(self.session, &admin).await?);
         let missing = self.missing_extensions(&admin).await?;
         if !missing.is_empty() {
             notes.push(format!(
@@ -202,7 +202,7 @@ impl Dumping<'_> {
             let drop = "DROP DATABASE postgres /* pgassay */";
             admin.client().batch_execute(drop).await.map_err(copy_failure)?;
         }
-        copy_database::create(self.session, &admin).await?;
+        database::create(self.session, &admin).await?;
         drop(admin);
         let mut dump =
             pointed_at(&self.programs.bin.join("pg_dump"), &self.target.server, &database);

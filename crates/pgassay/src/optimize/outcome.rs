@@ -1,10 +1,10 @@
 //! What a run says in the end: verdict per change, headline, risk, validation tests, commands that undo.
 
-use crate::bench::CONFIDENCE;
 use crate::commands::in_force;
 use crate::failure::Failure;
-use crate::goal::Goal;
+use crate::measure::bench::CONFIDENCE;
 use crate::optimize::Request;
+use crate::optimize::goal::Goal;
 use crate::target::Target;
 use crate::validation::{self, Measured};
 use jiff::Timestamp;

@@ -1,8 +1,8 @@
 //! `measure --writes copy`: the workload is driven on a copy of the server, which takes what it writes.
 
-use crate::bench::CAPACITY_CLIENTS;
 use crate::copies::SingleCopy;
 use crate::failure::Failure;
+use crate::measure::bench::CAPACITY_CLIENTS;
 use crate::measure::{self, Options};
 use crate::target::Target;
 use pgassay_load::{LoadMode, Writes};

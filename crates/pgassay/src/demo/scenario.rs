@@ -22,12 +22,12 @@ pub struct Scenario {
 
 macro_rules! workload {
     ($folder:literal: $($name:literal),+ $(,)?) => {
-        &[$((concat!($name, ".sql"), include_str!(concat!("../scenarios/", $folder, "/workload/", $name, ".sql")))),+]
+        &[$((concat!($name, ".sql"), include_str!(concat!("../../scenarios/", $folder, "/workload/", $name, ".sql")))),+]
     };
 }
 
-const OAUTH_SCHEMA: &str = include_str!("../scenarios/oauth/schema.sql");
-const OAUTH_INDEXES: &str = include_str!("../scenarios/oauth/indexes.sql");
+const OAUTH_SCHEMA: &str = include_str!("../../scenarios/oauth/schema.sql");
+const OAUTH_INDEXES: &str = include_str!("../../scenarios/oauth/indexes.sql");
 const OAUTH_ROWS: &[(&str, u64)] = &[("users", 500_000)];
 const OAUTH_WORKLOAD: &[(&str, &str)] = workload!("oauth":
     "login_by_username", "login_by_email", "token_of_user", "token_refresh", "token_insert",
@@ -64,7 +64,7 @@ const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "regression",
         summary: "an index that the planner likes and that makes the statement slower",
-        schema: &[include_str!("../scenarios/regression/schema.sql")],
+        schema: &[include_str!("../../scenarios/regression/schema.sql")],
         rows: &[("articles", 300_000)],
         workload: workload!("regression": "article", "articles_by_tag"),
         connect: Connect::Reuse,
@@ -73,7 +73,7 @@ const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "write-heavy",
         summary: "a relation that is written all the time and read now and then",
-        schema: &[include_str!("../scenarios/write-heavy/schema.sql")],
+        schema: &[include_str!("../../scenarios/write-heavy/schema.sql")],
         rows: &[("counters", 20_000)],
         workload: workload!("write-heavy": "count", "recently_counted"),
         connect: Connect::Reuse,

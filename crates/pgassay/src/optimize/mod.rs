@@ -1,16 +1,20 @@
 //! The whole job: measure, plan, apply group by group, measure again, keep what helped, roll back the rest, report.
 
-use crate::bench::{
+pub mod goal;
+pub mod on_copies;
+pub mod outcome;
+pub mod rehearsal;
+
+use crate::changing::{Access, Changing};
+use crate::failure::{Exit, Failure};
+use crate::judging::Judging;
+use crate::judging::estimates;
+use crate::measure::Options;
+use crate::measure::bench::{
     self, Bench, CAPACITY_CLIENTS, CONFIDENCE, OPEN_LOOP_CLIENTS, SHARE_OF_CAPACITY, Side,
 };
-use crate::changing::{Access, Changing};
-use crate::estimates;
-use crate::failure::{Exit, Failure};
-use crate::goal::Goal;
-use crate::judging::Judging;
-use crate::measure::Options;
-use crate::outcome;
-use crate::rehearsal::Rehearsal;
+use crate::optimize::goal::Goal;
+use crate::optimize::rehearsal::Rehearsal;
 use crate::target::Target;
 use crate::validation::{self, Measured};
 use jiff::Timestamp;
@@ -123,12 +127,12 @@ pub async fn optimize(
     ));
 
     target.progress.step("planning");
-    let mut plan = crate::planning::plan(
+    let mut plan = crate::advising::planning::plan(
         target,
         snapshot,
         workload,
         Some(&before),
-        Some(&crate::planning::delta(&counters_before, &counters_after)),
+        Some(&crate::advising::planning::delta(&counters_before, &counters_after)),
         request.budget,
     )
     .await?;
