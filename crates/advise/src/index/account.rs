@@ -72,7 +72,7 @@ impl Account<'_> {
         let total = search.cost_before().max(f64::MIN_POSITIVE);
         let (read, write) = search.gain(&Set::from([candidate]));
         let chosen = search.chosen.clone();
-        let without: Set = chosen.iter().copied().filter(|other| *other != candidate).collect();
+        let (none, this) = (Set::new(), Set::from([candidate]));
         let mut gains: Vec<(f64, usize, f64)> = Vec::new();
         let touched: Vec<usize> = search
             .candidates
@@ -83,8 +83,8 @@ impl Account<'_> {
             .collect();
         for position in touched {
             let Some(asked) = self.asked.get(position) else { continue };
-            let (with, used) = search.plan(position, &chosen);
-            let (other, _) = search.plan(position, &without);
+            let (with, used) = search.plan(position, &chosen, &none);
+            let (other, _) = search.plan(position, &chosen, &this);
             if used.contains(&candidate) && with < other * (1.0 - GAINS) {
                 gains.push((asked.statement.weight * (other - with), position, with));
             }
@@ -303,11 +303,12 @@ impl Account<'_> {
     /// Why a statement gets no index.
     fn statements(&self, search: &mut Search<'_>) -> Vec<NotProposed> {
         let chosen = search.chosen.clone();
+        let none = Set::new();
         let total = search.trial(&chosen).objective().max(f64::MIN_POSITIVE);
         let mut rejected = Vec::new();
         for (position, asked) in self.asked.iter().enumerate() {
             let Some(before) = &asked.before else { continue };
-            let (after, _) = search.plan(position, &chosen);
+            let (after, _) = search.plan(position, &chosen, &none);
             if after < before.total_cost * (1.0 - GAINS) {
                 continue;
             }

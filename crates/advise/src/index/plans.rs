@@ -65,12 +65,13 @@ impl Search<'_> {
         true
     }
 
-    /// Cost of a statement under a set, and the candidates its plan uses: asked, or when no more questions may be
-    /// asked the best that is known to be possible.
-    pub(super) fn plan(&mut self, statement: usize, set: &Set) -> (f64, Set) {
-        let Some(bits) = self.knowledge.get(statement).map(|known| known.set(set)) else {
-            return (0.0, Set::new());
-        };
+    /// Cost of a statement under a set without some of its candidates, and the candidates its plan uses: asked, or when
+    /// no more questions may be asked the best that is known to be possible.
+    pub(super) fn plan(&mut self, statement: usize, set: &Set, without: &Set) -> (f64, Set) {
+        let Some(knowledge) = self.knowledge.get(statement) else { return (0.0, Set::new()) };
+        // A statement knows few candidates, a set may hold thousands.
+        let there = knowledge.local.iter();
+        let bits = knowledge.set(there.filter(|one| set.contains(one) && !without.contains(one)));
         self.ask_about(statement, bits);
         let Some(knowledge) = self.knowledge.get(statement) else { return (0.0, Set::new()) };
         let (cost, used) = knowledge.possible(bits);

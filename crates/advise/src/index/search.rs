@@ -377,17 +377,7 @@ impl<'a> Search<'a> {
         near
     }
 
-    /// Weighted cost that candidates bring to writers.
-    pub(super) fn write_cost(&mut self, set: &Set) -> f64 {
-        let mut by_relation: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-        for candidate in set {
-            if let Some(known) = self.candidates.get(*candidate) {
-                by_relation.entry(known.relation).or_default().push(*candidate);
-            }
-        }
-        by_relation.into_values().map(|group| self.write_cost_of_relation(group)).sum()
-    }
-
+    /// Weighted cost that candidates, all on one relation, bring to its writers.
     pub(super) fn write_cost_of_relation(&mut self, group: Vec<usize>) -> f64 {
         let known = group.iter().filter_map(|candidate| self.candidates.get(*candidate));
         let Some(name) = known.clone().next().map(|known| &known.definition.relation) else {
@@ -421,19 +411,35 @@ impl<'a> Search<'a> {
 
     /// What candidates save readers and cost writers beyond the other chosen ones, weighted, in planner units.
     pub(super) fn gain(&mut self, added: &Set) -> (f64, f64) {
-        let without: Set = self.chosen.difference(added).copied().collect();
-        let with: Set = self.chosen.union(added).copied().collect();
-        let touched: BTreeSet<usize> = added
-            .iter()
-            .filter_map(|candidate| self.candidates.get(*candidate))
-            .flat_map(|known| known.touches.iter().map(|(statement, _)| *statement))
-            .collect();
+        let chosen = std::mem::take(&mut self.chosen);
+        let missing: Vec<usize> = added.difference(&chosen).copied().collect();
+        let mut with = chosen;
+        with.extend(&missing);
+        let (none, mut touched, mut relations) = (Set::new(), Set::new(), Set::new());
+        for known in added.iter().filter_map(|candidate| self.candidates.get(*candidate)) {
+            relations.insert(known.relation);
+            touched.extend(known.touches.iter().map(|(statement, _)| *statement));
+        }
         let mut read = 0.0;
         for statement in touched {
             let weight = self.asked.get(statement).map_or(0.0, |asked| asked.statement.weight);
-            read += weight * (self.plan(statement, &without).0 - self.plan(statement, &with).0);
+            let less = self.plan(statement, &with, added).0 - self.plan(statement, &with, &none).0;
+            read += weight * less;
         }
-        (read, self.write_cost(&with) - self.write_cost(&without))
+        let mut write = 0.0;
+        for relation in relations {
+            let on = |one: &&usize| {
+                self.candidates.get(**one).is_some_and(|known| known.relation == relation)
+            };
+            let all: Vec<usize> = with.iter().filter(on).copied().collect();
+            let rest: Vec<usize> = all.iter().copied().filter(|one| !added.contains(one)).collect();
+            write += self.write_cost_of_relation(all) - self.write_cost_of_relation(rest);
+        }
+        for one in missing {
+            with.remove(&one);
+        }
+        self.chosen = with;
+        (read, write)
     }
 
     /// Whether candidates fit into the budget beside the chosen ones.
@@ -465,11 +471,11 @@ impl<'a> Search<'a> {
 
     /// Weighted cost of the statements with the chosen indexes.
     pub(super) fn cost_after(&mut self) -> f64 {
-        let chosen = self.chosen.clone();
+        let (chosen, none) = (self.chosen.clone(), Set::new());
         (0..self.asked.len())
             .map(|statement| {
                 let weight = self.asked.get(statement).map_or(0.0, |asked| asked.statement.weight);
-                weight * self.plan(statement, &chosen).0
+                weight * self.plan(statement, &chosen, &none).0
             })
             .sum()
     }

@@ -10,6 +10,7 @@ use pgassay_model::snapshot::{Counters, Server, Snapshot};
 use pgassay_model::units::Bytes;
 use pgassay_model::what_if::{Hypothesis, PlannedCost, WhatIf, WhatIfError};
 use pgassay_model::workload::{Workload, WorkloadStatement};
+use std::time::Duration;
 
 const ROWS: f64 = 100_000.0;
 const PAGES: u64 = 1_500;
@@ -40,8 +41,8 @@ impl WhatIf for NoPlanner {
     }
 }
 
-/// Advice on a synthetic workload.
-pub fn advise_on(statements: usize, relations: usize) -> IndexAdvice {
+/// Advice on a synthetic workload, after at most that long.
+pub fn advise_on(statements: usize, relations: usize, time_limit: Option<Duration>) -> IndexAdvice {
     let snapshot = Snapshot {
         taken_at: Timestamp::UNIX_EPOCH,
         server: Server { version_num: 150_018, c_collation: true, ..Server::default() },
@@ -62,7 +63,7 @@ pub fn advise_on(statements: usize, relations: usize) -> IndexAdvice {
         scripts: Vec::new(),
         sessions: Vec::new(),
     };
-    let options = IndexOptions::default();
+    let options = IndexOptions { time_limit, ..IndexOptions::default() };
     advise(&snapshot, &workload, &mut NoPlanner, &options, &Interrupt::default())
 }
 
