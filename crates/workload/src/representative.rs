@@ -3,14 +3,14 @@
 
 use crate::WorkloadError;
 use crate::probe::unreadable;
-use bytes::BytesMut;
 use pgassay_model::interrupt::Interrupt;
 use pgassay_model::snapshot::StatementStatistics;
 use pgassay_model::workload::{Workload, WorkloadStatement};
+use pgassay_postgres::what_if::TextValue;
 use pgassay_postgres::{PostgresError, Session};
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
-use tokio_postgres::types::{Format, FromSql, IsNull, ToSql, Type, to_sql_checked};
+use tokio_postgres::types::{FromSql, ToSql, Type};
 
 /// Sets of each statement that are run at first; of one that looks off all that are run.
 const FIRST_SETS: usize = 3;
@@ -242,7 +242,7 @@ pub(crate) async fn explain(
         "EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) /* pgassay */ {}",
         sql.trim().trim_end_matches(';')
     );
-    let values: Vec<Untyped<'_>> = set.iter().map(|value| Untyped(value.as_deref())).collect();
+    let values: Vec<TextValue<'_>> = set.iter().map(|value| TextValue(value.as_deref())).collect();
     let values: Vec<(&(dyn ToSql + Sync), Type)> =
         values.iter().map(|value| (value as &(dyn ToSql + Sync), Type::UNKNOWN)).collect();
     let rows = reading.rows(&sql, &values).await;
@@ -288,36 +288,6 @@ impl<'a> FromSql<'a> for Json<'a> {
     fn accepts(kind: &Type) -> bool {
         *kind == Type::JSON
     }
-}
-
-/// A value in text form, for a parameter whose type the server infers.
-#[derive(Debug)]
-struct Untyped<'a>(Option<&'a str>);
-
-impl ToSql for Untyped<'_> {
-    fn to_sql(
-        &self,
-        _: &Type,
-        out: &mut BytesMut,
-    ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
-        match self.0 {
-            Some(text) => {
-                out.extend_from_slice(text.as_bytes());
-                Ok(IsNull::No)
-            }
-            None => Ok(IsNull::Yes),
-        }
-    }
-
-    fn accepts(_: &Type) -> bool {
-        true
-    }
-
-    fn encode_format(&self, _: &Type) -> Format {
-        Format::Text
-    }
-
-    to_sql_checked!();
 }
 
 #[cfg(test)]
