@@ -269,7 +269,7 @@ async fn sizes_come_close_to_those_of_indexes_really_built() {
     ];
     let asked = tried.clone();
     let sizes = ask(server, &database, move |engine| {
-        let none = engine.index_size(&index("g", "gin", &["note"]));
+        let none = engine.index_size(&index("g", "spgist", &["note"]));
         assert_eq!(none, None, "no formula, no opinion");
         assert!(engine.index_size(&expression).is_some());
         asked.iter().map(|index| engine.index_size(index).unwrap()).collect::<Vec<_>>()

@@ -42,8 +42,17 @@ pub fn is_only_statistics(definition: &StatisticsDefinition) -> bool {
     let node = statement.stmt.as_ref().and_then(|statement| statement.node.as_ref());
     let Some(NodeEnum::CreateStatsStmt(statistics)) = node else { return false };
     let subjects = definition.columns.len() + usize::from(definition.expression.is_some());
-    statistics.exprs.len() == subjects
-        && statistics.relations.len() == 1
+    let relation = match statistics.relations.as_slice() {
+        [relation] => matches!(
+            &relation.node,
+            Some(NodeEnum::RangeVar(relation))
+                if relation.schemaname == definition.relation.schema
+                    && relation.relname == definition.relation.name
+        ),
+        _ => false,
+    };
+    relation
+        && statistics.exprs.len() == subjects
         && statistics.stat_types.len() == definition.kinds.len()
         && statistics.defnames.len() == 2
 }
