@@ -11,26 +11,22 @@ pub(crate) async fn preflight(
     server: &Server,
     relation: &RelationName,
 ) -> Result<(), ChangeError> {
-    match catalog::relation(client, server, relation).await? {
-        None => Err(ChangeError::Stale {
-            what: relation.to_string(),
-            expected: "a table".into(),
-            found: "no such relation".into(),
-        }),
+    let found = catalog::relation(client, server, relation).await?;
+    if !found.may_analyze {
         // Without the right ANALYZE only warns, and does nothing.
-        Some(found) if !found.may_analyze => Err(ChangeError::MissingPrivilege {
+        return Err(ChangeError::MissingPrivilege {
             what: format!("ANALYZE of {relation} takes the rights of its owner"),
             grant: catalog::grant_owner(&found.owner, &server.user),
-        }),
-        Some(found) if !matches!(found.kind.as_str(), "r" | "m" | "p" | "f") => {
-            Err(ChangeError::Refused {
-                what: format!("ANALYZE of {relation}"),
-                reason: format!("relkind {} holds no rows", found.kind),
-                hint: "leave this change out".into(),
-            })
-        }
-        Some(_) => Ok(()),
+        });
     }
+    if !matches!(found.kind.as_str(), "r" | "m" | "p" | "f") {
+        return Err(ChangeError::Refused {
+            what: format!("ANALYZE of {relation}"),
+            reason: format!("relkind {} holds no rows", found.kind),
+            hint: "leave this change out".into(),
+        });
+    }
+    Ok(())
 }
 
 pub(crate) async fn apply(

@@ -128,11 +128,42 @@ pub(crate) struct Relation {
     pub may_analyze: bool,
 }
 
+impl Relation {
+    /// Refuses where the role may not make objects on the relation called `name`: that takes the owner's rights for
+    /// `what`, and CREATE in its schema for `making`.
+    pub(crate) fn may_make(
+        &self,
+        server: &Server,
+        name: &RelationName,
+        what: &str,
+        making: &str,
+    ) -> Result<(), ChangeError> {
+        if !self.owned {
+            return Err(ChangeError::MissingPrivilege {
+                what: format!("{what} takes the rights of the owner of {name}"),
+                grant: grant_owner(&self.owner, &server.user),
+            });
+        }
+        if !self.may_create {
+            return Err(ChangeError::MissingPrivilege {
+                what: format!("{making} takes CREATE on schema {}", name.schema),
+                grant: format!(
+                    "GRANT CREATE ON SCHEMA {} TO {}",
+                    pgassay_sql::quote_identifier(&name.schema),
+                    pgassay_sql::quote_identifier(&server.user)
+                ),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// The relation of that name; an error where there is none any more.
 pub(crate) async fn relation(
     client: &Client,
     server: &Server,
     name: &RelationName,
-) -> Result<Option<Relation>, ChangeError> {
+) -> Result<Relation, ChangeError> {
     // MAINTAIN is a privilege from 17 on.
     let analyze = if server.version_num >= 170_000 {
         "OR pg_catalog.has_table_privilege(c.oid, 'MAINTAIN')"
@@ -152,15 +183,19 @@ pub(crate) async fn relation(
     let Some(row) =
         row(client, &format!("looking up {name}"), &sql, &[&name.schema, &name.name]).await?
     else {
-        return Ok(None);
+        return Err(ChangeError::Stale {
+            what: name.to_string(),
+            expected: "a table".into(),
+            found: "no such relation".into(),
+        });
     };
-    Ok(Some(Relation {
+    Ok(Relation {
         kind: column(&row, "kind")?,
         owned: column(&row, "owned")?,
         may_create: column(&row, "may_create")?,
         owner: column(&row, "owner")?,
         may_analyze: column(&row, "may_analyze")?,
-    }))
+    })
 }
 
 /// An index as the catalog shows it, with all that speaks against dropping it.

@@ -46,13 +46,7 @@ pub(crate) async fn preflight(
             "create it by hand if it is wanted",
         ));
     }
-    let Some(relation) = catalog::relation(client, server, &definition.relation).await? else {
-        return Err(ChangeError::Stale {
-            what: definition.relation.to_string(),
-            expected: "a table".into(),
-            found: "no such relation".into(),
-        });
-    };
+    let relation = catalog::relation(client, server, &definition.relation).await?;
     if !matches!(relation.kind.as_str(), "r" | "m") {
         return Err(refused(
             format!(
@@ -62,22 +56,7 @@ pub(crate) async fn preflight(
             "index the partitions one by one",
         ));
     }
-    if !relation.owned {
-        return Err(ChangeError::MissingPrivilege {
-            what: format!("{what} takes the rights of the owner of {}", definition.relation),
-            grant: catalog::grant_owner(&relation.owner, &server.user),
-        });
-    }
-    if !relation.may_create {
-        return Err(ChangeError::MissingPrivilege {
-            what: format!("{what} takes CREATE on schema {}", definition.relation.schema),
-            grant: format!(
-                "GRANT CREATE ON SCHEMA {} TO {}",
-                pgassay_sql::quote_identifier(&definition.relation.schema),
-                pgassay_sql::quote_identifier(&server.user)
-            ),
-        });
-    }
+    relation.may_make(server, &definition.relation, &what, &what)?;
     if let Some(found) =
         catalog::index(client, &definition.relation.schema, &definition.name).await?
         && !(ours && !found.valid && is_on(&found, definition))

@@ -92,35 +92,14 @@ pub(crate) async fn preflight(
             "leave this change out",
         ));
     }
-    let Some(relation) = catalog::relation(client, server, &definition.relation).await? else {
-        return Err(ChangeError::Stale {
-            what: definition.relation.to_string(),
-            expected: "a table".into(),
-            found: "no such relation".into(),
-        });
-    };
+    let relation = catalog::relation(client, server, &definition.relation).await?;
     if !matches!(relation.kind.as_str(), "r" | "m" | "p") {
         return Err(refused(
             format!("relkind {} of {} has no statistics", relation.kind, definition.relation),
             "leave this change out",
         ));
     }
-    if !relation.owned {
-        return Err(ChangeError::MissingPrivilege {
-            what: format!("{what} takes the rights of the owner of {}", definition.relation),
-            grant: catalog::grant_owner(&relation.owner, &server.user),
-        });
-    }
-    if !relation.may_create {
-        return Err(ChangeError::MissingPrivilege {
-            what: format!("{what} takes CREATE on schema {}", definition.relation.schema),
-            grant: format!(
-                "GRANT CREATE ON SCHEMA {} TO {}",
-                pgassay_sql::quote_identifier(&definition.relation.schema),
-                pgassay_sql::quote_identifier(&server.user)
-            ),
-        });
-    }
+    relation.may_make(server, &definition.relation, &what, &what)?;
     match find(client, &definition.relation.schema, &definition.name).await? {
         None => Ok(()),
         Some(found) => Err(ChangeError::Stale {

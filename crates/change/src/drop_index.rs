@@ -44,22 +44,13 @@ pub(crate) async fn preflight(
             hint: "leave this change out".into(),
         });
     }
-    match catalog::relation(client, server, relation).await? {
-        Some(relation) if relation.owned && relation.may_create => Ok(()),
-        Some(found) if !found.owned => Err(ChangeError::MissingPrivilege {
-            what: format!("{what} takes the rights of the owner of {relation}"),
-            grant: catalog::grant_owner(&found.owner, &server.user),
-        }),
-        // Without CREATE the index could be dropped and never brought back.
-        _ => Err(ChangeError::MissingPrivilege {
-            what: format!("undoing it takes CREATE on schema {}", relation.schema),
-            grant: format!(
-                "GRANT CREATE ON SCHEMA {} TO {}",
-                pgassay_sql::quote_identifier(&relation.schema),
-                pgassay_sql::quote_identifier(&server.user)
-            ),
-        }),
-    }
+    // Without CREATE the index could be dropped and never brought back.
+    catalog::relation(client, server, relation).await?.may_make(
+        server,
+        relation,
+        &what,
+        "undoing it",
+    )
 }
 
 pub(crate) fn undo_of(relation: &RelationName, name: &str, ddl: &str) -> Undo {

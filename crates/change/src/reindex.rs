@@ -55,26 +55,8 @@ pub(crate) async fn preflight(
             "REINDEX INDEX, in quiet hours: it blocks writes",
         ));
     }
-    match catalog::relation(client, server, relation).await? {
-        Some(found) if found.owned && found.may_create => {}
-        Some(found) if !found.owned => {
-            return Err(ChangeError::MissingPrivilege {
-                what: format!("{what} takes the rights of the owner of {relation}"),
-                grant: catalog::grant_owner(&found.owner, &server.user),
-            });
-        }
-        // The new index is one more in the schema, until it has replaced the old one.
-        _ => {
-            return Err(ChangeError::MissingPrivilege {
-                what: format!("{what} takes CREATE on schema {}", relation.schema),
-                grant: format!(
-                    "GRANT CREATE ON SCHEMA {} TO {}",
-                    pgassay_sql::quote_identifier(&relation.schema),
-                    pgassay_sql::quote_identifier(&server.user)
-                ),
-            });
-        }
-    }
+    // The new index is one more in the schema, until it has replaced the old one.
+    catalog::relation(client, server, relation).await?.may_make(server, relation, &what, &what)?;
     create_index::enough_space(server, &what, estimated_size)
 }
 

@@ -53,9 +53,15 @@ pub fn overall(comparisons: &[Comparison], margins: &Margins) -> (Verdict, Strin
 
 /// What so many blocks could have shown.
 fn seen(primary: &Comparison) -> String {
-    primary.detectable.map_or_else(String::new, |detectable| {
+    shown(primary, "blocks")
+}
+
+/// What so many blocks or buckets could have shown.
+pub(crate) fn shown(primary: &Comparison, units: &str) -> String {
+    let detectable = primary.detectable.filter(|effect| effect.is_finite());
+    detectable.map_or_else(String::new, |detectable| {
         format!(
-            "; {} blocks on each side of this noise show changes from about {} on",
+            "; {} {units} on each side of this noise show changes from about {} on",
             primary.n,
             plain(detectable)
         )
@@ -107,17 +113,15 @@ fn is_guard(comparison: &Comparison) -> bool {
 }
 
 fn undecided(primary: &Comparison, margins: &Margins) -> String {
-    let mut reason = describe(primary);
-    reason.push_str(&seen(primary));
-    if let Some(needed) =
-        blocks_needed(primary, margins.improvement).filter(|needed| *needed > primary.n)
-    {
-        reason.push_str(&format!(
-            ", a change of {} would take about {needed}",
-            plain(margins.improvement)
-        ));
-    }
-    reason
+    format!("{}{}{}", describe(primary), seen(primary), wanting(primary, margins))
+}
+
+/// How many more it would take to show what counts as an improvement; empty where that is not known.
+pub(crate) fn wanting(primary: &Comparison, margins: &Margins) -> String {
+    let needed = blocks_needed(primary, margins.improvement).filter(|needed| *needed > primary.n);
+    needed.map_or_else(String::new, |needed| {
+        format!(", a change of {} would take about {needed}", plain(margins.improvement))
+    })
 }
 
 /// How many blocks on each side it would take to show a relative change of `effect`, from the noise of a

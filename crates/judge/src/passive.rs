@@ -6,7 +6,8 @@
 
 use crate::change::{Blocks, Design, Sense};
 use crate::margins::Margins;
-use crate::{blocks_needed, compare, holm, rank_sum, statement_mix::Mix, weights};
+use crate::overall::{shown, wanting};
+use crate::{compare, holm, rank_sum, statement_mix::Mix, weights};
 use pgassay_model::comparison::{Comparison, Verdict};
 use pgassay_model::observation::{Bucket, Observation};
 use pgassay_model::units::percent;
@@ -270,23 +271,7 @@ fn verdict(comparison: &[Comparison], mix: &Mix<'_>, margins: &Margins) -> (Verd
 }
 
 fn undecided(primary: &Comparison, margins: &Margins) -> String {
-    let mut reason = describe(primary);
-    if let Some(detectable) = primary.detectable.filter(|effect| effect.is_finite()) {
-        reason.push_str(&format!(
-            "; {} buckets on each side of this noise show changes from about {} on",
-            primary.n,
-            plain(detectable)
-        ));
-        if let Some(needed) =
-            blocks_needed(primary, margins.improvement).filter(|needed| *needed > primary.n)
-        {
-            reason.push_str(&format!(
-                ", a change of {} would take about {needed}",
-                plain(margins.improvement)
-            ));
-        }
-    }
-    reason
+    format!("{}{}{}", describe(primary), shown(primary, "buckets"), wanting(primary, margins))
 }
 
 fn describe(comparison: &Comparison) -> String {

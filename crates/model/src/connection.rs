@@ -84,6 +84,23 @@ pub struct ConnectionSettings {
     pub options: Option<String>,
 }
 
+impl ConnectionSettings {
+    /// The way to a server on this machine by its Unix socket, without a password or encryption.
+    pub fn local(directory: PathBuf, port: u16, user: &str, database: &str) -> Self {
+        ConnectionSettings {
+            host: Host::Unix(directory),
+            port,
+            user: user.to_owned(),
+            password: None,
+            database: database.to_owned(),
+            ssl_mode: SslMode::Disable,
+            ssl_root_cert: None,
+            connect_timeout: Duration::from_secs(10),
+            options: None,
+        }
+    }
+}
+
 /// Prints as a URL without its password.
 impl fmt::Display for ConnectionSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

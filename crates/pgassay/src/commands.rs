@@ -37,6 +37,9 @@ use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// How two measurement files are compared.
+const COMPARED: &str = "blocks of the one against blocks of the other: two files do not tell what else changed in between";
+
 /// Runs the command of `cli`.
 pub async fn run(
     cli: &Cli,
@@ -361,7 +364,7 @@ impl Context<'_> {
         );
         let (verdict, reason) = pgassay_judge::overall(&comparison, &margins);
         let text = format!(
-            "{verdict}: {reason}\n\n{}",
+            "{verdict}: {reason}\n{COMPARED}\n\n{}",
             pgassay_report::comparison_terminal(&comparison, self.color)
         );
         let json = serde_json::json!({
@@ -369,6 +372,7 @@ impl Context<'_> {
             "generated_at": Timestamp::now().to_string(),
             "verdict": verdict,
             "reason": reason,
+            "design": COMPARED,
             "comparison": comparison,
         });
         Ok(Answer { text, json: json.to_string(), yes: verdict != Verdict::Regressed })

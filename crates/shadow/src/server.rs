@@ -2,7 +2,7 @@
 
 use crate::ShadowError;
 use crate::blueprint::Database;
-use pgassay_model::connection::{ConnectionSettings, Host, SslMode};
+use pgassay_model::connection::ConnectionSettings;
 use pgassay_postgres::{Session, SessionOptions};
 use pgassay_sql::{quote_identifier, quote_literal};
 use pgassay_testkit::{Postgres, PostgresOptions, find_postgres_major};
@@ -148,17 +148,9 @@ impl Server {
     }
 
     async fn connect(&self, database: &str) -> Result<Session, ShadowError> {
-        let settings = ConnectionSettings {
-            host: Host::Unix(self.postgres.socket_directory().to_path_buf()),
-            port: self.postgres.port(),
-            user: "postgres".into(),
-            password: None,
-            database: database.to_owned(),
-            ssl_mode: SslMode::Disable,
-            ssl_root_cert: None,
-            connect_timeout: Duration::from_secs(10),
-            options: None,
-        };
+        let directory = self.postgres.socket_directory().to_path_buf();
+        let settings =
+            ConnectionSettings::local(directory, self.postgres.port(), "postgres", database);
         let options = SessionOptions {
             read_only: false,
             statement_timeout: Duration::from_secs(60),

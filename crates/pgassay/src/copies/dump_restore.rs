@@ -1,13 +1,14 @@
 //! A copy of one database by pg_dump, streamed into a throw-away server of the same major version: for servers of
 //! which no base backup can be made.
 
+use crate::copies::blocking;
 use crate::copies::client_program::{self, interrupted, pointed_at};
 use crate::copies::database;
 use crate::copies::parameters::CopyParameters;
 use crate::copies::roles;
 use crate::failure::{Exit, Failure, chain};
 use crate::target::{Target, postgres_failure};
-use pgassay_model::connection::{ConnectionSettings, Host, SslMode};
+use pgassay_model::connection::ConnectionSettings;
 use pgassay_model::index::RelationName;
 use pgassay_model::snapshot::Snapshot;
 use pgassay_postgres::{Session, SessionOptions};
@@ -361,17 +362,8 @@ fn file_name(path: &str) -> &str {
 
 /// How the throw-away server's superuser gets in, over its socket.
 fn superuser(server: &Postgres, database: &str) -> ConnectionSettings {
-    ConnectionSettings {
-        host: Host::Unix(server.socket_directory().to_path_buf()),
-        port: server.port(),
-        user: "postgres".to_owned(),
-        password: None,
-        database: database.to_owned(),
-        ssl_mode: SslMode::Disable,
-        ssl_root_cert: None,
-        connect_timeout: Duration::from_secs(10),
-        options: None,
-    }
+    let directory = server.socket_directory().to_path_buf();
+    ConnectionSettings::local(directory, server.port(), "postgres", database)
 }
 
 async fn connect(server: &Postgres, database: &str) -> Result<Session, Failure> {
@@ -401,14 +393,6 @@ pub fn copy_failure(error: tokio_postgres::Error) -> Failure {
         format!("making the copy failed: {}", chain(&error)),
         "see the message; or go without copies",
     )
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
-) -> Result<T, Failure> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| {
-        Failure::new(Exit::Missing, format!("making the copies stopped: {error}"), "report this")
-    })?
 }
 
 #[cfg(test)]
