@@ -418,3 +418,22 @@ fn the_gate_passes_even_blocks_and_finds_a_drift() {
     assert!(!aa_gate(&drifting.blocks).passed);
     assert!(aa_gate(&[]).passed);
 }
+
+#[test]
+fn a_quantile_beyond_which_a_block_holds_no_request_is_called_its_slowest() {
+    let mut random = StdRng::seed_from_u64(15);
+    let slowest = |requests: u64, random: &mut StdRng| -> Vec<String> {
+        let statement = [Statement { id: "login", mean_ms: 40.0, requests }];
+        let (before, after) =
+            (measurement(random, 8, 0.05, &statement), measurement(random, 8, 0.05, &statement));
+        let margins = Margins::default();
+        compare_measurements(&before, &after, Design::BeforeAfter, &margins, 0.95)
+            .into_iter()
+            .filter(|entry| entry.method.contains("its slowest"))
+            .map(|entry| entry.metric)
+            .collect()
+    };
+    assert_eq!(slowest(14, &mut random), ["latency_p95_ms", "latency_p99_ms"]);
+    assert_eq!(slowest(50, &mut random), ["latency_p99_ms"]);
+    assert!(slowest(100, &mut random).is_empty());
+}
