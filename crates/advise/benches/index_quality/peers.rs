@@ -1,46 +1,103 @@
-//! What other index advisors reached on the same data and server.
-//!
-//! Source: the algorithms of Kossmann et al. (*Magic mirror in my hand*, PVLDB 13(11), 2020) in their own
-//! implementation, Dexter, and Supabase's index_advisor, all run by us; every set was built and planned with.
+//! Other ways to choose indexes, written from their descriptions: what a set of ours is held against.
 
-const MEBI: f64 = 1024.0 * 1024.0;
+use crate::asking::Planner;
+use pgassay_model::index::{IndexDefinition, IndexKey, RelationName};
+use pgassay_model::snapshot::Snapshot;
+use pgassay_model::what_if::Hypothesis;
+use pgassay_model::workload::Workload;
+use pgassay_sql::{Subject, shape};
+use std::collections::{BTreeMap, BTreeSet};
 
-/// A set of indexes that another advisor chose.
-#[derive(Debug, Clone, Copy)]
-pub struct Peer {
-    /// Who chose it.
-    pub who: &'static str,
-    /// Real size of the set, bytes.
-    pub bytes: u64,
-    /// Planner cost of the 19 statements with the set built ÷ without.
-    pub ratio: f64,
+/// Dexter proposes what at least halves a statement's cost (its `--min-cost-savings-pct`, 50 by default).
+const HALF: f64 = 0.5;
+/// Columns of one relation in one statement that pairs are made of, so that the questions stay small.
+const MOST_COLUMNS: usize = 6;
+
+/// A B-tree on columns; the name tells it from the others.
+pub fn btree(relation: &RelationName, columns: &[&str]) -> IndexDefinition {
+    IndexDefinition {
+        relation: relation.clone(),
+        name: format!("{}_{}_peer", relation.name, columns.join("_")),
+        method: "btree".into(),
+        unique: false,
+        keys: columns.iter().map(|column| IndexKey::column(*column)).collect(),
+        include: Vec::new(),
+        predicate: None,
+        pages_per_range: None,
+    }
 }
 
-const fn peer(who: &'static str, bytes: u64, ratio: f64) -> Peer {
-    Peer { who, bytes, ratio }
+/// Columns that a statement compares, joins, orders or groups by, of relations that can be indexed and types that a
+/// B-tree is for; columns that an index exists on are left out.
+fn columns(snapshot: &Snapshot, sql: &str) -> BTreeMap<RelationName, BTreeSet<String>> {
+    let mut found: BTreeMap<RelationName, BTreeSet<String>> = BTreeMap::new();
+    let Ok(shape) = shape(sql, snapshot) else { return found };
+    let predicates = shape.predicates.iter().filter_map(|known| match &known.subject {
+        Subject::Column(column) => Some((known.relation, column.clone())),
+        Subject::Expression(_) => None,
+    });
+    let joins = shape.joins.iter().flat_map(|join| [join.left.clone(), join.right.clone()]);
+    let order = shape.order.iter().filter_map(|key| match &key.subject {
+        Subject::Column(column) => Some((key.relation, column.clone())),
+        Subject::Expression(_) => None,
+    });
+    for (mention, column) in predicates.chain(joins).chain(order).chain(shape.group.clone()) {
+        let name = &shape.relations[mention].name;
+        let Some(relation) = snapshot.relation(name) else { continue };
+        let indexed = relation.indexes.iter().any(|index| {
+            index.definition.keys.first().is_some_and(|key| key.column.as_ref() == Some(&column))
+        });
+        let ordered =
+            relation.column(&column).is_some_and(|known| !known.type_name.starts_with("json"));
+        if ordered && !indexed {
+            found.entry(name.clone()).or_default().insert(column);
+        }
+    }
+    found
 }
 
-/// The sets that no other one beats in both size and cost, by size.
-const PEERS: &[Peer] = &[
-    peer("relaxation (8,467 EXPLAINs)", 33_382_400, 0.96699),
-    peer("DTA anytime (7,202)", 49_283_072, 0.92498),
-    peer("Extend (628)", 84_295_680, 0.79269),
-    peer("CoPhy (1,957)", 90_480_640, 0.78915),
-    peer("Dexter (69)", 148_537_344, 0.68204),
-    peer("Dexter (71)", 202_121_216, 0.66138),
-    peer("Dexter (71)", 223_199_232, 0.65959),
-    peer("index_advisor (38)", 297_459_712, 0.65117),
-    peer("CoPhy (1,957)", 402_997_248, 0.64196),
-    peer("Extend (4,178)", 646_561_792, 0.62635),
-    peer("Extend (4,939)", 658_989_056, 0.62300),
-    peer("CoPhy (1,957)", 754_712_576, 0.62181),
-    peer("DTA anytime (10,625)", 949_149_696, 0.60706),
-];
+/// One index for every column that a statement restricts, joins or sorts by.
+pub fn every_column(snapshot: &Snapshot, workload: &Workload) -> Vec<IndexDefinition> {
+    let mut all: BTreeSet<IndexDefinition> = BTreeSet::new();
+    for statement in &workload.statements {
+        for (relation, columns) in columns(snapshot, &statement.sql) {
+            all.extend(columns.iter().map(|column| btree(&relation, &[column])));
+        }
+    }
+    all.into_iter().collect()
+}
 
-/// Budgets of the comparison, MiB: where the best peer changes.
-pub const BUDGETS: [u64; 9] = [50, 90, 145, 215, 390, 430, 630, 860, 920];
-
-/// The best peer of at most that many mebibytes.
-pub fn best(mebibytes: f64) -> Option<&'static Peer> {
-    PEERS.iter().rev().find(|peer| peer.bytes as f64 <= mebibytes * MEBI)
+/// As Dexter does: single columns and pairs are offered to each statement, and what the planner picks is kept where
+/// the cost falls by half. Writers' costs and space are not looked at.
+pub fn dexter(planner: &mut Planner, workload: &Workload) -> Vec<IndexDefinition> {
+    let mut kept: BTreeSet<IndexDefinition> = BTreeSet::new();
+    for statement in &workload.statements {
+        let mut single = Vec::new();
+        let mut pairs = Vec::new();
+        for (relation, columns) in columns(&planner.snapshot, &statement.sql) {
+            for column in columns.iter().take(MOST_COLUMNS) {
+                single.push(btree(&relation, &[column]));
+                let others = columns.iter().take(MOST_COLUMNS).filter(|other| *other != column);
+                pairs.extend(others.map(|other| btree(&relation, &[column, other])));
+            }
+        }
+        let mut cost = |indexes: Vec<IndexDefinition>| {
+            let hypothesis = Hypothesis { indexes, ..Hypothesis::default() };
+            planner.engine.cost(statement, &hypothesis).ok()
+        };
+        let Some(before) = cost(Vec::new()) else { continue };
+        let narrow = cost(single.clone());
+        let wide = cost(single.iter().chain(&pairs).cloned().collect());
+        // The wider ones only where they bring something.
+        let best = match (narrow, wide) {
+            (Some(narrow), Some(wide)) if wide.total_cost < 0.97 * narrow.total_cost => wide,
+            (Some(narrow), _) => narrow,
+            _ => continue,
+        };
+        if best.total_cost <= HALF * before.total_cost {
+            let used = single.into_iter().chain(pairs);
+            kept.extend(used.filter(|index| best.indexes.contains(&index.name)));
+        }
+    }
+    kept.into_iter().collect()
 }

@@ -13,12 +13,12 @@ use tpchgen::generators::{
 
 /// The database that holds it.
 pub const DATABASE: &str = "tpch";
-const SCHEMA: &str = include_str!("tpch/schema.sql");
+const SCHEMA: &str = include_str!("schema.sql");
 /// Bytes sent at once.
 const CHUNK: usize = 1 << 18;
 
 /// The server settings of the published comparison.
-const SETTINGS: &[(&str, &str)] = &[
+pub const SETTINGS: &[(&str, &str)] = &[
     ("random_page_cost", "1.1"),
     ("effective_cache_size", "'12GB'"),
     ("work_mem", "'64MB'"),
