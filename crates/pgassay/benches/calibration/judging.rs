@@ -1,7 +1,7 @@
 //! Judges the blocks as pgassay does, look by look, and tells how often that is right.
 
 use crate::SLOWED;
-use crate::taking::{BLOCK, Blocks, Case, SHARE_OF_CAPACITY, Taken, whole};
+use crate::taking::{Blocks, Case, SHARE_OF_CAPACITY, Taken, whole};
 use pgassay_judge::{
     Design, LOOKS, Margins, POCOCK_ALPHA, compare_measurements, compare_pairs, overall,
 };
@@ -37,9 +37,12 @@ pub fn report(file: &str, command: &str, version: u32) {
     let mut pairs: Vec<Row> = rows();
     let mut sides: Vec<Row> = rows();
     let mut plain: Vec<Row> = rows();
+    // Of a block, milliseconds.
+    let mut length = 0.0;
     let mut differences: Vec<(Vec<f64>, Vec<f64>)> = vec![Default::default(); pairs.len()];
     for line in lines {
         let blocks: Blocks = serde_json::from_str(&line.unwrap()).unwrap();
+        length = blocks.before[0].blocks[0].duration_s * 1000.0;
         let at = pairs.iter().position(|row| row.case == blocks.case).unwrap();
         match blocks.taken {
             Taken::Pairs => {
@@ -64,9 +67,8 @@ pub fn report(file: &str, command: &str, version: u32) {
     }
     println!("# Calibration of the verdicts\n");
     println!(
-        "How often a verdict is right, by real runs on a real server (PostgreSQL {version}): a mix of a function that burns\nCPU (four of five requests) and a look-up by an index, open loop at {:.0} % of the capacity, blocks of {} ms on\nconnections of their own, a core disturbed at random, and whatever else the machine was doing. Slow-downs are real:\nthe function burns more CPU, so that the mean is slower by about 3, 10 or 30 %, or the index is dropped. Their true size is the median over all pairs\nof blocks of the case. `{command}` makes this file.\n",
-        SHARE_OF_CAPACITY * 100.0,
-        BLOCK.as_millis()
+        "How often a verdict is right, by real runs on a real server (PostgreSQL {version}): a mix of a function that burns\nCPU (four of five requests) and a look-up by an index, open loop at {:.0} % of the capacity, blocks of {length:.0} ms on\nconnections of their own, a core disturbed at random, and whatever else the machine was doing. Slow-downs are real:\nthe function burns more CPU, so that the mean is slower by about 3, 10 or 30 %, or the index is dropped. Their true size is the median over all pairs\nof blocks of the case. `{command}` makes this file.\n",
+        SHARE_OF_CAPACITY * 100.0
     );
     println!(
         "The verdict over all metrics ends as in `pgassay optimize`: at the first look (8, 16, 32 blocks, Pocock bounds) at which\nit is not inconclusive, or at the last; the mean and p95 by themselves likewise. \"Found\" counts those called regressed\namong those whose stated detectable effect, at the look at which they ended, is below the true size.\n"

@@ -1,9 +1,9 @@
 //! How often the verdicts are right: comparisons of a real server with itself, and with real slow-downs.
 //!
-//! `cargo bench -p pgassay --bench calibration -- [A/A comparisons] [comparisons for each slow-down] [FILE]`
-//! (default 200 and 40) takes the blocks, adds them to FILE (default `target/calibration.jsonl`), and prints the
-//! report that is committed as `docs/calibration.md`. With `0 0` it only judges the blocks of FILE, as after a
-//! change of the judge. One core is disturbed at random all the while.
+//! `cargo bench -p pgassay --bench calibration -- [A/A comparisons] [comparisons for each slow-down] [FILE] [ms]`
+//! (default 200 and 40) takes the blocks, each of so many milliseconds (default 200), adds them to FILE (default
+//! `target/calibration.jsonl`), and prints the report that is committed as `docs/calibration.md`. With `0 0` it only
+//! judges the blocks of FILE, as after a change of the judge. One core is disturbed at random all the while.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -16,6 +16,7 @@ mod taking;
 
 use pgassay_testkit::{Postgres, PostgresOptions};
 use std::io::Write;
+use std::time::Duration;
 use taking::{Bench, Blocks, Case, Noise};
 
 /// The slow-downs, each with its own share of the A/A comparisons, from which it goes on.
@@ -32,7 +33,7 @@ fn main() {
     let file = arguments.get(2).map_or(root, String::as_str);
     let version = pgassay_testkit::find_postgres(None).map_or(0, |found| found.major);
     if same > 0 {
-        take(same, slowed, file);
+        take(same, slowed, file, Duration::from_millis(number(3, 200) as u64));
     }
     judging::report(
         file,
@@ -42,7 +43,7 @@ fn main() {
 }
 
 /// Takes blocks and adds them to the file, the cases in turn, so that what is there at any time is balanced.
-fn take(same: usize, slowed: usize, file: &str) {
+fn take(same: usize, slowed: usize, file: &str, block: Duration) {
     let server =
         Postgres::start(PostgresOptions { stop_with_process: true, ..PostgresOptions::default() })
             .unwrap();
@@ -53,7 +54,7 @@ fn take(same: usize, slowed: usize, file: &str) {
         line.push('\n');
         file.write_all(line.as_bytes()).unwrap();
     };
-    let mut bench = Bench::new(&server);
+    let mut bench = Bench::new(&server, block);
     for round in 0..same.max(slowed * SLOWED.len()) {
         let [pairs, sides] = bench.same();
         keep(&pairs);

@@ -19,8 +19,6 @@ const ROUNDS: f64 = 60_000.0;
 const OF_LOOP: f64 = 1.5;
 /// Rows of the relation that is looked up, small enough that reading it all is a slow-down of some ten percent.
 const ITEMS: u32 = 2500;
-/// Length of a block.
-pub const BLOCK: Duration = Duration::from_millis(200);
 /// Blocks on each side: as many as the last look takes, so that every metric can be judged to its end.
 const MOST: u32 = LOOKS[LOOKS.len() - 1];
 const WARMUP: Duration = Duration::from_millis(20);
@@ -63,6 +61,8 @@ pub struct Blocks {
 /// What takes blocks.
 pub struct Bench<'a> {
     server: &'a Postgres,
+    /// Length of a block.
+    block: Duration,
     rate: f64,
     seed: u64,
     order: Xoshiro256PlusPlus,
@@ -71,13 +71,13 @@ pub struct Bench<'a> {
 
 impl<'a> Bench<'a> {
     /// Makes the relation and finds the rate.
-    pub fn new(server: &'a Postgres) -> Self {
+    pub fn new(server: &'a Postgres, block: Duration) -> Self {
         let sql = format!(
             "CREATE TABLE item AS SELECT number AS id, number AS code FROM pg_catalog.generate_series(1, {ITEMS}) AS number; ANALYZE item; CREATE INDEX item_code ON item (code); CREATE FUNCTION burn(rounds int) RETURNS int LANGUAGE plpgsql AS 'BEGIN FOR round IN 1..rounds LOOP NULL; END LOOP; RETURN rounds; END'"
         );
         server.execute("postgres", &sql).unwrap();
         let order = Xoshiro256PlusPlus::seed_from_u64(42);
-        let mut bench = Bench { server, rate: 0.0, seed: 0, order, index: true };
+        let mut bench = Bench { server, block, rate: 0.0, seed: 0, order, index: true };
         let capacity =
             bench.drive(Case::Same, LoadMode::Closed { clients: 4 }, Duration::from_secs(3));
         bench.rate = capacity.throughput * SHARE_OF_CAPACITY;
@@ -136,7 +136,7 @@ impl<'a> Bench<'a> {
             self.index = index;
         }
         let mode = LoadMode::Open { rate: self.rate, clients: 4 };
-        let mut measurement = self.drive(case, mode, BLOCK);
+        let mut measurement = self.drive(case, mode, self.block);
         // Only the block is of use, and there will be tens of thousands.
         measurement.statements.clear();
         measurement.notes.clear();
