@@ -50,6 +50,7 @@ pub(crate) fn statement_measured(id: &str, requests: u64, mean: f64) -> Statemen
         errors: 0,
         latency_ms: Latency { mean, ..Latency::default() },
         first_error: None,
+        not_representative: None,
     }
 }
 

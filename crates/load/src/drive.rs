@@ -9,13 +9,14 @@ use crate::ledger::ClientParts;
 use crate::notes::{self, Facts};
 use crate::prepared;
 use crate::processes;
+use crate::read_only;
 use crate::replay::{self, LEAD, Replay, recorded_duration};
 use crate::reporter::{Event, Sums};
 use crate::requests::Requests;
 #[cfg(target_os = "linux")]
 use crate::seats::{self, Watch};
 use crate::tally::{Named, Tally, cpu_per_request, mean_ms};
-use crate::{LoadError, LoadMode, LoadOptions};
+use crate::{LoadError, LoadMode, LoadOptions, Writes};
 use bytes::BytesMut;
 use pgassay_model::interrupt::Interrupt;
 use pgassay_model::measurement::{Connect, Latency, Ledger, Measurement, Mode, Protocol, SCHEMA};
@@ -35,7 +36,6 @@ const DRAIN: Duration = Duration::from_secs(5);
 const FAREWELL: Duration = Duration::from_millis(700);
 /// A client's stack; it holds no large values.
 const STACK: usize = 256 * 1024;
-const MOST_CLIENTS: u32 = 10_000;
 
 /// What a driven workload has shown.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,15 +54,15 @@ pub struct Driven {
 
 /// Drives a workload and blocks until it is done. `progress` is called with the share (0–1) of the time.
 ///
-/// Statements that write are run as they are: whether they may is for the caller to have asked. Errors of
-/// single requests are counted, and the load goes on. Returns within a second of an interrupt.
+/// What becomes of what is written is for the caller to have asked. Errors of single requests are counted, and the
+/// load goes on. Returns within a second of an interrupt.
 pub fn drive(
     workload: &Workload,
     options: &LoadOptions,
     interrupt: &Interrupt,
     progress: &(dyn Fn(f64) + Sync),
 ) -> Result<Driven, LoadError> {
-    check(options)?;
+    options.check()?;
     let replayed = options.mode.speed().map(|speed| LoadOptions {
         // The time in which the first connections are opened.
         warmup: LEAD,
@@ -79,12 +79,22 @@ pub fn drive(
     if replayed.is_some() {
         requests.keep_captured(workload);
     }
+    let poll = options.statement_timeout.unwrap_or(POLL).clamp(Duration::from_millis(1), POLL);
+    let read_only = match options.writes {
+        Writes::Refuse => read_only::dialer(&options.target, poll)?,
+        Writes::Run | Writes::Rollback => None,
+    };
+    let dialer = match read_only {
+        Some(dialer) => {
+            requests.trust_sessions();
+            dialer
+        }
+        None => Dialer::new(&options.target, poll)?,
+    };
     let replay = match options.mode.speed() {
         Some(speed) => Some(Replay::new(workload, &requests, speed, options.duration)?),
         None => None,
     };
-    let poll = options.statement_timeout.unwrap_or(POLL).clamp(Duration::from_millis(1), POLL);
-    let dialer = Dialer::new(&options.target, poll)?;
     if options.protocol == Protocol::Prepared {
         prepared::check(&dialer, &options.target.to_string())?;
     }
@@ -114,37 +124,6 @@ pub fn drive(
     shared.abandon.store(true, Ordering::Relaxed);
     shared.gate.close();
     result
-}
-
-fn check(options: &LoadOptions) -> Result<(), LoadError> {
-    if options.mode.clients() == 0 {
-        return Err(LoadError::Options("at least one client is needed"));
-    }
-    if options.mode.clients() > MOST_CLIENTS {
-        return Err(LoadError::Options("at most 10000 clients are supported"));
-    }
-    if options.mode.rate().is_some_and(|rate| !(rate.is_finite() && rate > 0.0)) {
-        return Err(LoadError::Options("the rate must be above 0 requests per second"));
-    }
-    if options.duration.is_zero() || options.block.is_zero() {
-        return Err(LoadError::Options("duration and block must be longer than 0"));
-    }
-    if let Some(speed) = options.mode.speed() {
-        if !(speed.is_finite() && speed > 0.0) {
-            return Err(LoadError::Options("the speed of a replay must be above 0"));
-        }
-        if options.connect == Connect::PerRequest {
-            return Err(LoadError::Options(
-                "recorded sessions have a connection each, and can't have one per request",
-            ));
-        }
-    }
-    if options.protocol == Protocol::Prepared && options.connect == Connect::PerRequest {
-        return Err(LoadError::Options(
-            "statements prepared on a connection need it to be kept, not one per request",
-        ));
-    }
-    Ok(())
 }
 
 struct Driver<'a> {
@@ -374,6 +353,7 @@ impl<'a> Driver<'a> {
             silent: self.threads - self.finished,
             cpu_known: cpu.is_some(),
             own_cpu: cpu_per_request(self.own_cpu.0, self.own_cpu.1, requests),
+            guarded: self.shared.requests.guarded(),
         };
         let measurement = Measurement {
             schema: SCHEMA.into(),

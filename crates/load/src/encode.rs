@@ -16,16 +16,33 @@ pub(crate) enum End {
     Rollback,
 }
 
+/// What stands before a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Before {
+    Begin,
+    BeginReadOnly,
+    /// In a transaction that has begun: from here on nothing can be written in it.
+    SetReadOnly,
+}
+
+impl Before {
+    fn sql(self) -> &'static str {
+        match self {
+            Before::Begin => "BEGIN /* pgassay */",
+            Before::BeginReadOnly => "BEGIN READ ONLY /* pgassay */",
+            Before::SetReadOnly => "SET TRANSACTION READ ONLY /* pgassay */",
+        }
+    }
+}
+
 /// What is sent around a statement in the same write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Frame {
-    /// BEGIN before it.
-    pub(crate) begin: bool,
+    /// What comes before it.
+    pub(crate) before: Option<Before>,
     /// COMMIT or ROLLBACK after it.
     pub(crate) end: Option<End>,
 }
-
-const BEGIN: &str = "BEGIN /* pgassay */";
 
 impl End {
     pub(crate) fn sql(self) -> &'static str {
@@ -41,6 +58,8 @@ impl End {
 pub(crate) struct Statement {
     body: Body,
     begin: BytesMut,
+    begin_read_only: BytesMut,
+    set_read_only: BytesMut,
     commit: BytesMut,
     rollback: BytesMut,
 }
@@ -89,9 +108,11 @@ impl Statement {
                 }
             }
         };
-        let [begin, commit, rollback] =
-            [BEGIN, End::Commit.sql(), End::Rollback.sql()].map(executed);
-        Ok(Statement { body, begin, commit, rollback })
+        let [begin, begin_read_only, set_read_only] =
+            [Before::Begin, Before::BeginReadOnly, Before::SetReadOnly]
+                .map(|before| executed(before.sql()));
+        let [commit, rollback] = [End::Commit, End::Rollback].map(|end| executed(end.sql()));
+        Ok(Statement { body, begin, begin_read_only, set_read_only, commit, rollback })
     }
 
     /// Number of parameter sets.
@@ -137,8 +158,11 @@ impl Statement {
     }
 
     fn open(&self, frame: Frame, known: bool, outbox: &mut BytesMut) {
-        if frame.begin {
-            outbox.extend_from_slice(&self.begin);
+        match frame.before {
+            Some(Before::Begin) => outbox.extend_from_slice(&self.begin),
+            Some(Before::BeginReadOnly) => outbox.extend_from_slice(&self.begin_read_only),
+            Some(Before::SetReadOnly) => outbox.extend_from_slice(&self.set_read_only),
+            None => {}
         }
         if let Body::Extended { parse, name, .. } = &self.body
             && (name.is_empty() || !known)
@@ -180,8 +204,8 @@ impl Statement {
 /// may end in a comment.
 pub(crate) fn query(sql: &str, frame: Frame, outbox: &mut BytesMut) {
     let parts = [
-        if frame.begin { BEGIN } else { "" },
-        if frame.begin { "; " } else { "" },
+        frame.before.map_or("", Before::sql),
+        if frame.before.is_some() { "; " } else { "" },
         sql,
         if frame.end.is_some() { "\n; " } else { "" },
         frame.end.map_or("", End::sql),

@@ -6,7 +6,7 @@
 //! are scattered over the index.
 
 use crate::connection::{Dialer, Patience, Reading};
-use crate::encode::{self, Frame, Values};
+use crate::encode::{self, Before, Frame, Values};
 use bytes::BytesMut;
 use pgassay_model::index::RelationName;
 use pgassay_model::workload::{FreshKind, FreshParameter};
@@ -86,7 +86,7 @@ impl Columns {
             let mut outbox = BytesMut::new();
             encode::query(
                 &sql,
-                Frame { begin: true, end: Some(encode::End::Rollback) },
+                Frame { before: Some(Before::BeginReadOnly), end: Some(encode::End::Rollback) },
                 &mut outbox,
             );
             let mut reading = Reading::with_row();

@@ -22,6 +22,7 @@ mod options;
 mod prepared;
 pub mod probe;
 mod processes;
+mod read_only;
 mod redact;
 mod replay;
 mod reporter;

@@ -32,6 +32,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) cpu_known: bool,
     /// The load generator's own CPU, milliseconds per request.
     pub(crate) own_cpu: Option<f64>,
+    /// Statements that are wrapped into transactions for what they may write.
+    pub(crate) guarded: usize,
 }
 
 /// The notes, the gravest first.
@@ -49,6 +51,8 @@ pub(crate) fn write(facts: &Facts<'_>) -> Vec<String> {
         server_cpu(facts),
         slept(facts),
         conflicts(facts),
+        refused(facts),
+        guarded(facts),
         writes(facts),
         Some(protocol(facts)),
     ]
@@ -219,11 +223,32 @@ fn conflicts(facts: &Facts<'_>) -> Option<String> {
     })
 }
 
+fn refused(facts: &Facts<'_>) -> Option<String> {
+    let refused = facts.sums.read_only;
+    (facts.options.writes == Writes::Refuse && refused > 0).then(|| {
+        format!(
+            "{refused} requests, warm-up included, wanted to write though the text of their statements only reads: the \
+             server refused them (25006), nothing was written, and they count as errors of their statements"
+        )
+    })
+}
+
+fn guarded(facts: &Facts<'_>) -> Option<String> {
+    (facts.options.writes == Writes::Refuse && facts.guarded > 0).then(|| {
+        format!(
+            "{} statements are not known to only read and were sent in read-only transactions, since a pooler lets no \
+             read-only session through: BEGIN and ROLLBACK are within their latency",
+            facts.guarded
+        )
+    })
+}
+
 fn writes(facts: &Facts<'_>) -> Option<String> {
-    (facts.options.writes == Writes::Rollback).then(|| {
+    let any = facts.guarded > 0 || facts.sessions_at_once.is_some();
+    (facts.options.writes == Writes::Rollback && any).then(|| {
         "what the workload writes was rolled back: what a commit costs (WAL flush, synchronous replication) is \
-         missing, BEGIN and ROLLBACK are within the latency, rows stay locked a little longer, and the dead rows are \
-         left to autovacuum"
+         missing, BEGIN and ROLLBACK are within the latency, rows stay locked a little longer, the dead rows are \
+         left to autovacuum, and sequences stay where they were advanced to"
             .into()
     })
 }

@@ -1,8 +1,11 @@
 //! How a load is driven.
 
+use crate::LoadError;
 use pgassay_model::connection::ConnectionSettings;
 use pgassay_model::measurement::{Connect, Protocol};
 use std::time::Duration;
+
+const MOST_CLIENTS: u32 = 10_000;
 
 /// When requests start.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,9 +67,12 @@ pub enum Writes {
     /// It is committed.
     #[default]
     Run,
-    /// Every request that writes is wrapped into a transaction that is rolled back, and transactions of the
-    /// workload's own are rolled back where they would commit.
+    /// Every request that is not known to only read is wrapped into a transaction that is rolled back, and
+    /// transactions of the workload's own are rolled back where they would commit.
     Rollback,
+    /// The server refuses it (25006), which counts as an error: sessions are read-only, and where a pooler does not
+    /// let that through, requests that are not known to only read are wrapped into read-only transactions.
+    Refuse,
 }
 
 /// What to drive, how, and for how long.
@@ -97,4 +103,38 @@ pub struct LoadOptions {
     /// stick to a pooler's server connections, and PgBouncer refuses it as a start-up option. None: as long as
     /// the measurement lasts.
     pub statement_timeout: Option<Duration>,
+}
+
+impl LoadOptions {
+    /// Refuses what makes no sense.
+    pub(crate) fn check(&self) -> Result<(), LoadError> {
+        if self.mode.clients() == 0 {
+            return Err(LoadError::Options("at least one client is needed"));
+        }
+        if self.mode.clients() > MOST_CLIENTS {
+            return Err(LoadError::Options("at most 10000 clients are supported"));
+        }
+        if self.mode.rate().is_some_and(|rate| !(rate.is_finite() && rate > 0.0)) {
+            return Err(LoadError::Options("the rate must be above 0 requests per second"));
+        }
+        if self.duration.is_zero() || self.block.is_zero() {
+            return Err(LoadError::Options("duration and block must be longer than 0"));
+        }
+        if let Some(speed) = self.mode.speed() {
+            if !(speed.is_finite() && speed > 0.0) {
+                return Err(LoadError::Options("the speed of a replay must be above 0"));
+            }
+            if self.connect == Connect::PerRequest {
+                return Err(LoadError::Options(
+                    "recorded sessions have a connection each, and can't have one per request",
+                ));
+            }
+        }
+        if self.protocol == Protocol::Prepared && self.connect == Connect::PerRequest {
+            return Err(LoadError::Options(
+                "statements prepared on a connection need it to be kept, not one per request",
+            ));
+        }
+        Ok(())
+    }
 }

@@ -118,7 +118,8 @@ fn dues(
             || rolled_back.get(place).copied().unwrap_or(false);
         let end = if rolls_back { End::Rollback } else { End::Commit };
         due.frame = Frame {
-            begin: place.checked_sub(1).and_then(|before| numbers.get(before)) != number,
+            before: (place.checked_sub(1).and_then(|before| numbers.get(before)) != number)
+                .then(|| requests.begin()),
             end: (numbers.get(place + 1) != number).then_some(end),
         };
     }

@@ -55,6 +55,8 @@ pub(crate) struct Sums {
     pub(crate) deadlocks: u64,
     /// Errors 40001.
     pub(crate) serialization: u64,
+    /// Errors 25006.
+    pub(crate) read_only: u64,
     /// Time in which scripts slept.
     pub(crate) slept: Duration,
 }
@@ -70,6 +72,7 @@ impl std::ops::AddAssign for Sums {
         self.skipped += other.skipped;
         self.deadlocks += other.deadlocks;
         self.serialization += other.serialization;
+        self.read_only += other.read_only;
         self.slept += other.slept;
     }
 }
@@ -177,6 +180,7 @@ impl<'a> Reporter<'a> {
             match refusal.sqlstate.as_str() {
                 "40P01" => self.sums.deadlocks += 1,
                 "40001" => self.sums.serialization += 1,
+                "25006" => self.sums.read_only += 1,
                 other if self.shared.requests.prepared() && crate::prepared::lost(other) => {
                     self.report(Event::NotPrepared(refusal.to_string()));
                 }

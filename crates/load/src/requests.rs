@@ -2,7 +2,7 @@
 
 use crate::LoadError;
 use crate::connection::Dialer;
-use crate::encode::{self, End, Frame, Statement};
+use crate::encode::{self, Before, End, Frame, Statement};
 use crate::fresh::{Columns, Fresh};
 use crate::options::Writes;
 use crate::redact::redact;
@@ -31,6 +31,8 @@ pub(crate) struct Requests {
     cumulative: Cumulative,
     protocol: Protocol,
     writes: Writes,
+    /// Whether the sessions themselves refuse what is written.
+    read_only_sessions: bool,
     /// Columns whose values are made.
     columns: Columns,
 }
@@ -38,7 +40,8 @@ pub(crate) struct Requests {
 #[derive(Debug)]
 struct Encoded {
     statement: Statement,
-    writes: bool,
+    /// Whether it is known to only read.
+    reads_only: bool,
     values: Vec<Vec<Option<String>>>,
     /// Values made for each request.
     fresh: Option<Fresh>,
@@ -86,7 +89,22 @@ impl Requests {
         let name = |own: &WorkloadStatement| Named { id: own.id.clone(), sql: own.sql.clone() };
         let names = workload.statements.iter().map(name).collect();
         let scripts = Vec::new();
-        Ok(Requests { statements, names, scripts, cumulative, protocol, writes, columns })
+        let read_only_sessions = false;
+        Ok(Requests {
+            statements,
+            names,
+            scripts,
+            cumulative,
+            protocol,
+            writes,
+            read_only_sessions,
+            columns,
+        })
+    }
+
+    /// Relies on the sessions to refuse what is written.
+    pub(crate) fn trust_sessions(&mut self) {
+        self.read_only_sessions = true;
     }
 
     /// For a replay: values that were captured are sent as they were, since what follows asks for them.
@@ -122,17 +140,25 @@ impl Requests {
                 let statement =
                     Statement::new(first + number, &query.sql, &[], protocol).map_err(refused)?;
                 let id = pgbench::statement_id(&script.id, number);
-                // The workload may know of one that it writes though its text only reads.
-                let writes = query.effect == pgbench::Effect::Writes
-                    || workload.statements.iter().any(|own| own.writes && own.id == id);
-                statements.push(Encoded { statement, writes, values: Vec::new(), fresh: None });
+                let known = workload.statements.iter().find(|own| own.id == id);
+                let reads_only = query.effect == pgbench::Effect::Reads
+                    && known.is_some_and(|own| own.reads_only && !own.writes);
+                statements.push(Encoded { statement, reads_only, values: Vec::new(), fresh: None });
                 names.push(Named { id, sql: query.sql.clone() });
             }
             let name = Named { id: script.id.clone(), sql: script.text.clone() };
             scripts.push(Script { name, program, first });
         }
-        let columns = Columns::default();
-        Ok(Requests { statements, names, scripts, cumulative, protocol, writes, columns })
+        Ok(Requests {
+            statements,
+            names,
+            scripts,
+            cumulative,
+            protocol,
+            writes,
+            read_only_sessions: false,
+            columns: Columns::default(),
+        })
     }
 
     /// A script or a statement by weight, then one of the statement's parameter sets, all alike.
@@ -178,18 +204,47 @@ impl Requests {
         self.protocol == Protocol::Prepared
     }
 
-    /// Whether a statement writes.
-    pub(crate) fn writing(&self, statement: usize) -> bool {
-        self.statements.get(statement).is_some_and(|own| own.writes)
+    /// Whether a statement writes, or may do so for all that is known.
+    fn may_write(&self, statement: usize) -> bool {
+        self.statements.get(statement).is_some_and(|own| !own.reads_only)
+    }
+
+    /// What requests that may write need around them.
+    fn guard(&self) -> Option<Before> {
+        match self.writes {
+            Writes::Rollback => Some(Before::Begin),
+            Writes::Refuse if !self.read_only_sessions => Some(Before::BeginReadOnly),
+            Writes::Refuse | Writes::Run => None,
+        }
+    }
+
+    /// How many statements are wrapped into transactions for what they may write.
+    pub(crate) fn guarded(&self) -> usize {
+        match self.guard() {
+            Some(_) => self.statements.iter().filter(|own| !own.reads_only).count(),
+            None => 0,
+        }
     }
 
     /// How a request is framed that belongs to no transaction of the workload's own.
     pub(crate) fn frame(&self, choice: Choice) -> Frame {
-        if self.writing(choice.statement) && self.writes == Writes::Rollback {
-            Frame { begin: true, end: Some(End::Rollback) }
-        } else {
-            Frame::default()
+        match self.guard() {
+            Some(before) if self.may_write(choice.statement) => {
+                Frame { before: Some(before), end: Some(End::Rollback) }
+            }
+            _ => Frame::default(),
         }
+    }
+
+    /// How a request within a transaction of the workload's own is framed.
+    pub(crate) fn frame_within(&self, statement: usize) -> Frame {
+        let refused = self.guard() == Some(Before::BeginReadOnly) && self.may_write(statement);
+        Frame { before: refused.then_some(Before::SetReadOnly), end: None }
+    }
+
+    /// How a transaction of the workload's own begins.
+    pub(crate) fn begin(&self) -> Before {
+        self.guard().unwrap_or(Before::Begin)
     }
 
     /// Writes the messages of a request over what is in `outbox`. `known`: the statement is prepared.
@@ -313,7 +368,8 @@ fn encode(
     }
     let encoded = Statement::new(number, &statement.sql, &values, protocol).map_err(refused)?;
     let fresh = columns.statement(&statement.fresh);
-    Ok(Encoded { statement: encoded, writes: statement.writes, values, fresh })
+    let reads_only = statement.reads_only && !statement.writes;
+    Ok(Encoded { statement: encoded, reads_only, values, fresh })
 }
 
 #[cfg(test)]

@@ -6,9 +6,10 @@ use crate::encode::{End, Frame, query};
 use crate::options::Writes;
 use crate::redact::redact;
 use crate::reporter::{Reporter, Subject, Times};
-use crate::requests::{Asked, Script};
+use crate::requests::{Asked, Choice, Script};
 use bytes::BytesMut;
 use pgassay_model::measurement::Protocol;
+use pgassay_sql::StatementKind;
 use pgassay_workload::pgbench::{Effect, Keep, Program, Query, Step, Value, Variables};
 use rand::rngs::Xoshiro256PlusPlus;
 use std::time::{Duration, Instant};
@@ -122,11 +123,12 @@ impl Runner<'_, '_> {
             self.outbox.clear();
             query(End::Rollback.sql(), Frame::default(), self.outbox);
         } else {
-            let wrap = self.rolls_back() && requests.writing(asked.statement) && !*in_transaction;
-            let frame = if wrap {
-                Frame { begin: true, end: Some(End::Rollback) }
-            } else {
-                Frame::default()
+            let frame = match effect {
+                Effect::Begins | Effect::Commits | Effect::RollsBack => Frame::default(),
+                _ if *in_transaction => requests.frame_within(asked.statement),
+                // SET, SHOW and the like are the session's, and none of a transaction's.
+                Effect::Reads if asked.query.kind == StatementKind::Utility => Frame::default(),
+                _ => requests.frame(Choice { statement: asked.statement, set: 0 }),
             };
             let known = connection.knows(asked.statement);
             requests.write_query(asked, frame, known, self.outbox).map_err(Failure::Script)?;

@@ -265,6 +265,7 @@ fn measured(names: &[Named], tallies: &[StatementTally]) -> Vec<StatementMeasure
             errors: tally.errors,
             latency_ms: tally.distribution.latency(),
             first_error: tally.first_error.clone(),
+            not_representative: None,
         })
         .collect()
 }

@@ -179,6 +179,10 @@ pub struct StatementMeasurement {
     /// First error seen, without values: SQLSTATE and message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_error: Option<String>,
+    /// Why its values ask the server for something else than the application's do, from the workload; None: they
+    /// don't, or it was not checked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_representative: Option<String>,
 }
 
 /// A slice of the measured time. Comparisons take the block as their unit, never the request:

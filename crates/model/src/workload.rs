@@ -102,6 +102,10 @@ pub struct WorkloadStatement {
     /// have 5000". None: they don't, or it was not or could not be checked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_representative: Option<String>,
+    /// Whether it is known to only read: by its text, and since nothing that it calls, on the server that was asked,
+    /// could write. Asked anew for each load, so never stored.
+    #[serde(skip)]
+    pub reads_only: bool,
     /// The plan of its slowest execution that auto_explain logged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<LoggedPlan>,

@@ -4,7 +4,7 @@ use crate::Answer;
 use crate::cli::{self, CaptureSource};
 use crate::commands::{self, Context, to_json, with_skipped};
 use crate::failure::{Exit, Failure, chain};
-use crate::target::Target;
+use crate::target::{Target, workload_failure};
 use pgassay_model::snapshot::{Snapshot, StatementStatistics};
 use pgassay_model::workload::Workload;
 use pgassay_postgres::Session;
@@ -26,8 +26,11 @@ pub async fn capture(context: &Context<'_>, arguments: &cli::Capture) -> Result<
                 Some(window) => within(context, &target, &session, window).await?,
             };
             let mut workload = commands::capture(&session, &snapshot, arguments.limit).await?;
-            let note = check(context, arguments, &mut workload, &session, &snapshot).await?;
-            (workload, note.into_iter().collect())
+            let mut notes = Vec::new();
+            if !arguments.no_check {
+                notes.extend(check(context, &mut workload, &session, &snapshot).await?);
+            }
+            (workload, notes)
         }
         (Some(dsn), from) => {
             let target = context.target(dsn)?;
@@ -35,7 +38,9 @@ pub async fn capture(context: &Context<'_>, arguments: &cli::Capture) -> Result<
             let snapshot = target.snapshot(&session).await?;
             let (mut workload, mut notes) =
                 on_server(context, arguments, from, &target, &session, &snapshot).await?;
-            notes.extend(check(context, arguments, &mut workload, &session, &snapshot).await?);
+            if !arguments.no_check {
+                notes.extend(check(context, &mut workload, &session, &snapshot).await?);
+            }
             (workload, notes)
         }
         (None, CaptureSource::Log) => {
@@ -114,34 +119,27 @@ async fn on_server(
     }
     pgassay_workload::fill_parameters(&mut workload, session, snapshot, SEED).await.map_err(
         |error| {
-            Failure::new(
-                Exit::Missing,
-                chain(&error),
-                "capture without a DSN, and look at the workload",
-            )
+            let hint = "capture without a DSN, and look at the workload";
+            workload_failure(error, Exit::Missing, hint)
         },
     )?;
     Ok((workload, notes))
 }
 
 /// Marks statements whose drawn values ask for something else than the application's do; returns what was checked.
-async fn check(
+pub async fn check(
     context: &Context<'_>,
-    arguments: &cli::Capture,
     workload: &mut Workload,
     session: &Session,
     snapshot: &Snapshot,
 ) -> Result<Option<String>, Failure> {
-    let Some(statistics) = snapshot.statements.as_deref().filter(|_| !arguments.no_check) else {
-        return Ok(None);
-    };
+    let Some(statistics) = snapshot.statements.as_deref() else { return Ok(None) };
     context.step("checking values");
     let options = CheckOptions { interrupt: context.interrupt.clone(), ..CheckOptions::default() };
-    let checked = pgassay_workload::check_values(workload, session, statistics, &options)
-        .await
-        .map_err(|error| {
-            Failure::new(Exit::Unreachable, chain(&error), "capture again, or with --no-check")
-        })?;
+    let checked =
+        pgassay_workload::check_values(workload, session, statistics, &options).await.map_err(
+            |error| workload_failure(error, Exit::Unreachable, "try again, or with --no-check"),
+        )?;
     if context.interrupt.requested() {
         return Err(Failure::new(
             Exit::Interrupted,

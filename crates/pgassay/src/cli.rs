@@ -480,6 +480,9 @@ pub struct HistoryArgs {
 #[derive(Debug, Args)]
 pub struct ReportArgs {
     /// The run, or `latest`
+    /// Don't run what was captured on the server to see whether the values drawn for it are representative
+    #[arg(long)]
+    pub no_check: bool,
     pub run: String,
     /// Format
     #[arg(long, value_enum, default_value_t = Format::Md)]

@@ -10,8 +10,10 @@ use crate::cli::{self, Cli, Command};
 use crate::copies::on_copy;
 use crate::demo;
 use crate::failure::{Exit, Failure, chain};
+use crate::judging::estimates;
 use crate::measure::bench;
 use crate::measure::driving;
+use crate::measure::side_effects;
 use crate::measure::{self, Options};
 use crate::optimize::goal::Goal;
 use crate::optimize::on_copies;
@@ -21,7 +23,7 @@ use crate::passive;
 use crate::passive::watch;
 use crate::past_runs;
 use crate::progress::Progress;
-use crate::target::Target;
+use crate::target::{Target, workload_failure};
 use jiff::Timestamp;
 use pgassay_judge::{Design, Margins};
 use pgassay_model::comparison::Verdict;
@@ -129,12 +131,13 @@ impl Context<'_> {
         self.find_hidden_writes(&arguments.drive, &session, &mut workload).await?;
         let console = target.console().await?;
         let options = self.drive_options(&arguments.drive, &target, &snapshot, &workload)?;
-        let measurement = if driving::on_copy(&arguments.drive) {
+        let mut measurement = if driving::on_copy(&arguments.drive) {
             on_copy::measure(&target, &session, &snapshot, &workload, &options).await?
         } else {
             self.progress.step("measuring");
             measure::measure(&target, Some(&session), console.as_ref(), &workload, &options).await?
         };
+        measurement.notes.extend(side_effects::notes(&workload, &snapshot, options.writes));
         if let Some(file) = &arguments.output {
             write_file(file, &to_json(&measurement)?)?;
         }
@@ -181,7 +184,9 @@ impl Context<'_> {
         }
         self.progress.step("looking for statements that write by what they call");
         pgassay_workload::find_hidden_writes(workload, session, self.interrupt).await.map_err(
-            |error| Failure::input(chain(&error), "give --writes run if the workload may write"),
+            |error| {
+                workload_failure(error, Exit::Input, "give --writes run if the workload may write")
+            },
         )
     }
 
@@ -199,7 +204,9 @@ impl Context<'_> {
             })?,
         };
         pgassay_workload::fill_parameters(&mut workload, session, snapshot, 42).await.map_err(
-            |error| Failure::input(chain(&error), "give values with `-- params: [...]` lines"),
+            |error| {
+                workload_failure(error, Exit::Input, "give values with `-- params: [...]` lines")
+            },
         )?;
         if workload.statements.is_empty() && workload.scripts.is_empty() {
             // One reason may be that of hundreds.
@@ -339,10 +346,16 @@ impl Context<'_> {
             ..self.drive_options(&arguments.drive, &target, &snapshot, &workload)?
         };
         self.progress.step("measuring again");
-        let after =
+        let mut after =
             measure::measure(&target, Some(&session), console.as_ref(), &workload, &options)
                 .await?;
-        let run = outcome::verified(&session, console.as_ref(), run, before, after, &goal).await?;
+        after.notes.extend(side_effects::notes(&workload, &snapshot, options.writes));
+        let mut run =
+            outcome::verified(&session, console.as_ref(), run, before, after, &goal).await?;
+        if let Some(plan) = &run.plan {
+            let tested = estimates::check(&target, Some(&workload), plan, &run.changes).await?;
+            run.checks.extend(tested);
+        }
         past_runs::store(&target.state, &run)?;
         let yes =
             !run.comparison.iter().any(|entry| {
@@ -384,6 +397,10 @@ impl Context<'_> {
         let session = target.observe().await?;
         let snapshot = target.snapshot(&session).await?;
         let mut workload = self.workload(arguments.workload.as_ref(), &session, &snapshot).await?;
+        if arguments.workload.is_none() && !arguments.no_check {
+            let checked = capturing::check(self, &mut workload, &session, &snapshot).await?;
+            checked.iter().for_each(|note| self.progress.say(note));
+        }
         self.find_hidden_writes(&arguments.drive, &session, &mut workload).await?;
         drop(session);
         let writes = driving::writes(&arguments.drive, self.common.yes, &workload)?;
@@ -476,7 +493,7 @@ pub async fn capture(
     let options =
         pgassay_workload::CaptureOptions { limit, ..pgassay_workload::CaptureOptions::default() };
     pgassay_workload::capture_statements(session, snapshot, &options).await.map_err(|error| {
-        Failure::new(Exit::Missing, chain(&error), "pass a workload directory instead")
+        workload_failure(error, Exit::Missing, "pass a workload directory instead")
     })
 }
 

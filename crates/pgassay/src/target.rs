@@ -8,6 +8,7 @@ use pgassay_model::interrupt::Interrupt;
 use pgassay_model::snapshot::Snapshot;
 use pgassay_pgbouncer::Console;
 use pgassay_postgres::{PostgresError, Session, SessionOptions};
+use pgassay_workload::WorkloadError;
 use std::path::{Path, PathBuf};
 
 /// Everything that a command was pointed at.
@@ -156,6 +157,22 @@ pub fn postgres_failure(error: PostgresError) -> Failure {
         _ => Exit::Unreachable,
     };
     Failure::new(exit, chain(&error), error.hint())
+}
+
+/// A failure with a workload, with `exit` where the server was not lost over it.
+pub fn workload_failure(error: WorkloadError, exit: Exit, hint: &str) -> Failure {
+    match error {
+        WorkloadError::Server(error) if error.sqlstate().is_none_or(ended) => {
+            postgres_failure(error)
+        }
+        error => Failure::new(exit, chain(&error), hint),
+    }
+}
+
+/// Whether an SQLSTATE says that the connection is over: classes 08 (connection exception) and 57P (operator
+/// intervention that ends the session).
+fn ended(sqlstate: &str) -> bool {
+    sqlstate.starts_with("08") || sqlstate.starts_with("57P")
 }
 
 /// A path that still holds when the journal is read, or an undo is run, from another directory.

@@ -3,7 +3,11 @@
 
 mod support;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use pgassay_testkit::{Postgres, PostgresOptions};
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
 use support::pgassay;
 
 fn logging_server() -> Postgres {
@@ -127,6 +131,26 @@ fn values_that_the_application_does_not_ask_for_are_named_unless_that_is_not_wan
     let (text, off) = capture(&[]);
     assert!(off.unwrap().contains("rows per call, the application's 4.0"), "{text}");
     assert!(text.contains("1 are not representative") && text.contains("not representative: q"));
+
+    let workload = output.to_str().unwrap();
+    let measure = ["measure", &dsn, "--workload", workload, "--duration", "500ms"];
+    let answer = pgassay(state.path(), &measure);
+    assert!(answer.stdout.contains("Not representative"), "{}{}", answer.stdout, answer.stderr);
+    let answer = pgassay(state.path(), &[&measure[..], &["--json"]].concat());
+    let statements = &answer.json()["statements"];
+    assert!(statements.to_string().contains("the application's 4.0"), "{statements}");
+
+    // What is captured by the way is checked as well; the rest of the job is not needed here.
+    let mut child = support::command(state.path())
+        .args(["optimize", &dsn, "--out", &format!("{}/out", state.path().display())])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.contains("1 are not representative")));
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
+    assert_eq!((child.wait().unwrap().code(), lines.count() > 0), (Some(130), true));
+
     let (text, off) = capture(&["--no-check"]);
     assert!(off.is_none() && !text.contains("representative"), "{text}");
 }

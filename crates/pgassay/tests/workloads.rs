@@ -158,3 +158,54 @@ fn what_writes_by_a_function_a_view_or_a_sequence_is_refused_or_rolled_back_too(
     assert_eq!(visits[0][0].as_deref(), Some("0"));
     assert_eq!(measure("SELECT n FROM visits;", "refuse").status, 0);
 }
+
+#[test]
+fn what_writes_for_values_that_were_not_tried_is_refused_by_the_server_and_named() {
+    let shop = Shop::open(1_000);
+    let definitions = "CREATE TABLE visits (n int); INSERT INTO visits VALUES (0);
+        CREATE FUNCTION visit(id int) RETURNS int LANGUAGE plpgsql AS $$
+            BEGIN
+                IF id = 3 THEN UPDATE visits SET n = n + 1; END IF;
+                RETURN id;
+            END $$;
+        GRANT ALL ON visits TO PUBLIC";
+    shop.server.query(DATABASE, definitions).unwrap();
+    let folder = shop.directory.path().join("hidden");
+    std::fs::create_dir(&folder).unwrap();
+    // Those that are tried are the first, the sixth and the eleventh.
+    let sets: String = (0..15).map(|n| format!("-- params: [{n}]\n")).collect();
+    std::fs::write(folder.join("visit.sql"), format!("{sets}SELECT visit($1)")).unwrap();
+    std::fs::write(folder.join("name.sql"), "SELECT username FROM users WHERE id = 1").unwrap();
+    let script = shop.file("hidden.pgbench");
+    let text = "\\set id random(0, 14)\nBEGIN;\nSELECT visit(:id);\nEND;\n";
+    // The script's own values are drawn with one seed: 3 may be among them, then it is refused beforehand.
+    std::fs::write(&script, text).unwrap();
+    let folder = folder.display().to_string();
+    let measure = |dsn: &str, workload: &str, writes: &str| {
+        let duration = ["--duration", "500ms", "--warmup", "0s", "--clients", "2", "--json"];
+        let common = ["measure", dsn, "--workload", workload, "--writes", writes];
+        support::pgassay(&shop.state(), &[&common[..], &duration[..]].concat())
+    };
+    for (dsn, wrapped) in [(shop.dsn(), false), (shop.app_dsn(), true)] {
+        let answer = measure(&dsn, &folder, "refuse");
+        assert_eq!(answer.status, 0, "{}", answer.stdout);
+        let measurement = answer.json();
+        let statements = measurement["statements"].as_array().unwrap();
+        let of = |id: &str| statements.iter().find(|own| own["id"] == id).unwrap();
+        assert!(of("visit")["first_error"].as_str().unwrap().starts_with("25006"), "{measurement}");
+        assert!(of("visit")["errors"].as_u64() < of("visit")["requests"].as_u64());
+        assert_eq!(of("name")["errors"], 0);
+        let notes = measurement["notes"].to_string();
+        assert!(notes.contains("wanted to write"), "{notes}");
+        assert_eq!(notes.contains("in read-only transactions"), wrapped, "{notes}");
+    }
+    for workload in [&folder, &script] {
+        let answer = measure(&shop.app_dsn(), workload, "rollback");
+        assert_eq!(answer.status, 0, "{}", answer.stdout);
+        assert_eq!(answer.json()["errors"], 0, "{}", answer.stdout);
+    }
+    let answer = measure(&shop.app_dsn(), &script, "refuse");
+    assert!(answer.status == 2 || answer.stdout.contains("25006"), "{}", answer.stdout);
+    let visits = shop.server.query(DATABASE, "SELECT n FROM visits").unwrap();
+    assert_eq!(visits[0][0].as_deref(), Some("0"));
+}

@@ -104,6 +104,7 @@ fn summary(run: &Run) -> Section {
         let limit = plan::index_limit(plan).unwrap_or_default();
         items.push(Item::Paragraph(format!("Before any change: {elsewhere} {limit}").into()));
     }
+    items.extend(run.before.as_ref().and_then(statements::not_representative_in_short));
     items.push(Item::Paragraph(counts(run).into()));
     if run.state != RunState::Finished {
         let state = words::run_state(run.state);

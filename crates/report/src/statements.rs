@@ -50,6 +50,7 @@ pub(crate) fn items(
     if !errors.is_empty() {
         items.push(Item::List(errors));
     }
+    items.extend(not_representative(before));
     let texts: Vec<Item> = statements
         .iter()
         .map(|statement| {
@@ -60,6 +61,40 @@ pub(crate) fn items(
         items.push(Item::Detail(texts));
     }
     items
+}
+
+/// Statements whose values ask the server for something else than the application's do, and why.
+fn not_representative(measurement: &Measurement) -> Vec<Item> {
+    let marked: Vec<Cell> = measurement
+        .statements
+        .iter()
+        .filter_map(|statement| {
+            let why = statement.not_representative.as_ref()?;
+            Some(Cell::new(format!("{}: {why}", statement.id), Tone::Bad))
+        })
+        .collect();
+    if marked.is_empty() {
+        return Vec::new();
+    }
+    let heading = "Not representative: the values of these statements ask the server for something else than the application's do, so its response time may differ:";
+    vec![Item::Paragraph(heading.into()), Item::List(marked)]
+}
+
+/// The same in a sentence; None where there are none.
+pub(crate) fn not_representative_in_short(measurement: &Measurement) -> Option<Item> {
+    let marked: Vec<&str> = measurement
+        .statements
+        .iter()
+        .filter(|statement| statement.not_representative.is_some())
+        .map(|statement| statement.id.as_str())
+        .collect();
+    (!marked.is_empty()).then(|| {
+        let text = format!(
+            "Not representative: the values of {} ask the server for something else than the application's do (see Statements).",
+            marked.join(", ")
+        );
+        Item::Paragraph(Cell::new(text, Tone::Bad))
+    })
 }
 
 /// Transaction scripts, where these were the requests.

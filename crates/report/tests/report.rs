@@ -179,6 +179,7 @@ fn a_measurement_of_scripts_shows_each_and_the_statements_within() {
         errors: 3,
         latency_ms: measurement.latency_ms,
         first_error: Some("one of its statements failed".into()),
+        not_representative: None,
     }];
     measurement.mode.protocol = Protocol::Prepared;
     let text = measurement_terminal(&measurement, false);
@@ -188,6 +189,22 @@ fn a_measurement_of_scripts_shows_each_and_the_statements_within() {
     measurement.mode.speed = Some(2.0);
     let text = measurement_terminal(&measurement, false);
     assert!(text.contains("recorded sessions replayed at 2× their speed"), "{text}");
+}
+
+#[test]
+fn statements_whose_values_are_not_representative_are_named_in_every_format() {
+    let why = "5 rows per call, the application's 5000";
+    let mut run = fixture::run();
+    let before = run.before.as_mut().unwrap();
+    before.statements[0].not_representative = Some(why.to_owned());
+    let (id, alone) = (before.statements[0].id.clone(), measurement_terminal(before, false));
+    assert!(alone.contains(&format!("{id}: {why}")), "{alone}");
+    let page = markdown(&run);
+    assert!(page.contains("Not representative: the values of") && page.contains(why), "{page}");
+    for text in [terminal(&run, false), html(&run), json(&run)] {
+        assert!(text.contains("ot representative") || text.contains("not_representative"), "{text}");
+    }
+    assert!(!terminal(&fixture::run(), false).contains("representative"));
 }
 
 #[test]

@@ -29,10 +29,14 @@ const ADMINISTRATION: [&str; 22] = [
     "pg_wal_replay_",
 ];
 
+/// The functions that a statement calls by name, as it writes them.
+pub fn called_functions(sql: &str) -> Result<Vec<String>, SqlError> {
+    Ok(pg_query::parse(sql, 0)?.call_functions())
+}
+
 /// The first function that a statement calls and that acts on the server; None where it calls none by name.
 pub fn administers(sql: &str) -> Result<Option<String>, SqlError> {
-    let called = pg_query::parse(sql, 0)?.call_functions();
-    Ok(called.into_iter().find(|name| {
+    Ok(called_functions(sql)?.into_iter().find(|name| {
         let name = name.strip_prefix("pg_catalog.").unwrap_or(name);
         // pg_stat_statements may be installed in any schema.
         let plain = name.rsplit('.').next().unwrap_or(name);

@@ -9,7 +9,8 @@ mod statistics;
 mod text;
 mod walk;
 
-pub use administration::administers;
+pub use administration::{administers, called_functions};
+pub use constants::{Constant, ConstantValue, Constants, constant_values, constants};
 pub use ddl::{drop_index_ddl, index_ddl, is_only_index};
 pub use quote::{quote_identifier, quote_literal, quote_qualified};
 pub use rewrite::{Rewrite, Rule, for_many_keys, rewrites, without_order_index};

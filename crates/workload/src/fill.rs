@@ -82,7 +82,8 @@ async fn fill(
         Ok(types) => types,
         Err(reason) => return Ok(Err(reason)),
     };
-    statement.writes = shape.writes;
+    // What a capture found to write by what it calls stays known.
+    statement.writes |= shape.writes;
     if let Some(set) = statement.parameters.iter().find(|set| set.len() != types.len()) {
         return Ok(Err(format!(
             "a set of {} values is given for {} parameters",

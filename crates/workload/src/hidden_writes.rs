@@ -2,9 +2,10 @@
 //! The server is asked, in read-only transactions.
 
 use crate::WorkloadError;
+use crate::known_reads::{MayWrite, escapes, locks_its_session};
 use crate::representative::{explain, order};
 use pgassay_model::interrupt::Interrupt;
-use pgassay_model::workload::Workload;
+use pgassay_model::workload::{Workload, WorkloadStatement};
 use pgassay_postgres::Session;
 use std::time::{Duration, Instant};
 
@@ -18,20 +19,29 @@ const TIME: Duration = Duration::from_secs(3);
 /// read_only_sql_transaction (manual, appendix A)
 const READ_ONLY: &str = "25006";
 
-/// Runs each statement that seems to read, with up to 3 of its sets, in read-only transactions that are rolled back,
-/// and marks as writing what the server refuses there: INSERT, UPDATE and the like within functions, sequences that
-/// are advanced (nextval, setval), large objects. Scripts that hold such a statement are marked too.
+/// Marks statements that are known to only read, by what they can call; runs each of the others that seem to read, with
+/// up to 3 of their sets, in read-only transactions that are rolled back, and marks as writing what the server refuses
+/// there: INSERT, UPDATE and the like within functions, sequences that are advanced (nextval, setval), large objects.
+/// What no such transaction prevents (dblink, files) counts as writing without being run. Scripts that hold such a
+/// statement are marked too.
 ///
 /// At most half a second for each execution, 3 s in all, the heaviest statements first; what only writes for other
-/// values, or later than that, is not found.
+/// values, or later than that, is not found, and so not known to only read.
 pub async fn find_hidden_writes(
     workload: &mut Workload,
     session: &Session,
     interrupt: &Interrupt,
 ) -> Result<(), WorkloadError> {
+    let may_write = MayWrite::ask(session).await?;
+    for statement in &mut workload.statements {
+        statement.writes |= escapes(&statement.sql);
+        statement.reads_only = !statement.writes && may_write.spares(&statement.sql);
+    }
     let end = Instant::now() + TIME;
-    let mut heaviest: Vec<_> =
-        workload.statements.iter_mut().filter(|statement| !statement.writes).collect();
+    let unknown = |statement: &&mut WorkloadStatement| {
+        !statement.writes && !statement.reads_only && !locks_its_session(&statement.sql)
+    };
+    let mut heaviest: Vec<_> = workload.statements.iter_mut().filter(unknown).collect();
     heaviest.sort_by(|a, b| b.weight.total_cmp(&a.weight));
     for statement in heaviest {
         let none = vec![Vec::new()];

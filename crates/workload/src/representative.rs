@@ -2,6 +2,7 @@
 //! EXPLAIN (ANALYZE), against those of pg_stat_statements (design "verification", capture and replay).
 
 use crate::WorkloadError;
+use crate::known_reads::{escapes, locks_its_session};
 use crate::probe::unreadable;
 use pgassay_model::interrupt::Interrupt;
 use pgassay_model::snapshot::StatementStatistics;
@@ -57,7 +58,7 @@ pub struct Checked {
 
 /// Runs each statement that reads, and whose values were drawn, with a few of its sets, in read-only transactions
 /// that are rolled back, and marks those whose rows or blocks per call are off by more than a factor of 3 (0.5 rows
-/// and 16 blocks of slack).
+/// and 16 blocks of slack), and as writing what is refused there for that (25006).
 ///
 /// A load on the server, but a small one: statements that it runs anyway, up to 3 sets of each and up to 15 of one that
 /// looks off, `options.time` in all.
@@ -75,6 +76,10 @@ pub async fn check_values(
         let own = statement.queryid.and_then(|queryid| known.get(&queryid)).copied();
         let outcome = match (own, statement.writes) {
             (_, true) => Outcome::Unchecked("they write"),
+            _ if escapes(&statement.sql) => Outcome::Unchecked("reach beyond this server"),
+            _ if locks_its_session(&statement.sql) => {
+                Outcome::Unchecked("take locks of their session")
+            }
             (None, _) => Outcome::Unchecked("not in pg_stat_statements"),
             (Some(own), _) if own.calls < LEAST_CALLS => Outcome::Unchecked("under 10 calls"),
             (Some(own), _) if mean_ms(own) > TIMEOUT.as_secs_f64() * 500.0 => {
@@ -89,6 +94,10 @@ pub async fn check_values(
             Outcome::Unchecked(reason) => {
                 *checked.unchecked.entry(reason.to_owned()).or_default() += 1;
             }
+            Outcome::Writes => {
+                statement.writes = true;
+                *checked.unchecked.entry("write by their functions".to_owned()).or_default() += 1;
+            }
             Outcome::Checked(off) => {
                 checked.statements += 1;
                 statement.not_representative = off;
@@ -100,6 +109,8 @@ pub async fn check_values(
 
 enum Outcome {
     Unchecked(&'static str),
+    /// A read-only transaction refused it, whatever its text says.
+    Writes,
     /// What is off, in words.
     Checked(Option<String>),
 }
@@ -151,11 +162,11 @@ async fn run(
                 });
             }
             Err(sqlstate) => {
-                return Ok(Outcome::Unchecked(match sqlstate.as_str() {
-                    "25006" => "write by their functions",
-                    "55P03" => "on relations that are locked",
-                    _ => "that the server refused",
-                }));
+                return Ok(match sqlstate.as_str() {
+                    "25006" => Outcome::Writes,
+                    "55P03" => Outcome::Unchecked("on relations that are locked"),
+                    _ => Outcome::Unchecked("that the server refused"),
+                });
             }
         }
     }

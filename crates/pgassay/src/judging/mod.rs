@@ -246,7 +246,7 @@ impl Judging<'_> {
         }
         // The parts of the measurement and the rare statements by themselves all count.
         let created = bench::created_indexes(in_force);
-        let now = measure::await_scans(bench.session, &created, &scans).await?;
+        let now = measure::await_scans(bench.target, bench.session, &created, &scans).await?;
         after.whole.index_scans = measure::scanned(&scans, now);
         Ok(Seen { after, comparison, verdict, reason })
     }

@@ -158,6 +158,7 @@ mod tests {
                 errors: 0,
                 latency_ms,
                 first_error: None,
+                not_representative: None,
             }],
             scripts: Vec::new(),
             blocks: vec![block],

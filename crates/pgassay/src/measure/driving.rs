@@ -151,9 +151,10 @@ pub fn writes(drive: &Drive, yes: bool, workload: &Workload) -> Result<Writes, F
     match drive.writes {
         // On the copy; see `on_copy`.
         Some(WritesArg::Run | WritesArg::Copy) => Ok(Writes::Run),
-        Some(WritesArg::Rollback) if writing => Ok(Writes::Rollback),
+        Some(WritesArg::Rollback) => Ok(Writes::Rollback),
         None if yes => Ok(Writes::Run),
-        _ if !writing => Ok(Writes::Run),
+        // What it writes after all, the server refuses.
+        _ if !writing => Ok(Writes::Refuse),
         _ => Err(Failure::input(
             format!(
                 "the workload writes ({}, by its text or by what it calls), and measuring runs it: rows would be changed in this database",

@@ -2,10 +2,12 @@
 
 pub mod bench;
 pub mod driving;
+pub mod side_effects;
 
 use crate::failure::{Exit, Failure, chain};
 use crate::target::{Target, postgres_failure};
 use pgassay_load::{LoadError, LoadMode, LoadOptions, Protocol, ServerParts, Writes};
+use pgassay_model::interrupt::Interrupt;
 use pgassay_model::measurement::{Connect, Measurement, PoolWindow};
 use pgassay_model::pooler::{Pool, PoolerTotals};
 use pgassay_model::snapshot::StatementStatistics;
@@ -45,6 +47,9 @@ pub struct Options {
 /// A backend that became idle within a second of its last report publishes what it counted since then this
 /// much later (PGSTAT_IDLE_INTERVAL in postgres.c, 10 s), and a pooler's backends do become idle.
 const SCANS_LATE: Duration = Duration::from_secs(11);
+/// Without a pooler the load's backends have ended and published; before 15 by a message that takes up to half a
+/// second to be read (PGSTAT_STAT_INTERVAL in pgstat.c).
+const SCANS_OF_ENDED: Duration = Duration::from_secs(1);
 
 /// Blocks of a measurement: 16, so that an A/A gate has 8 pairs, but none shorter than half a second.
 pub fn block_length(duration: Duration) -> Duration {
@@ -68,7 +73,9 @@ pub async fn measure(
 ) -> Result<Measurement, Failure> {
     let early = count(session, console).await?;
     let load = load_options(target, options);
-    let interrupt = target.interrupt.clone();
+    // Ends the load on an interrupt, and where nobody waits for it any more.
+    let stop = Interrupt::default();
+    let interrupt = stop.clone();
     let progress = target.progress.clone();
     let driven = workload.clone();
     let driving = Arc::new(Driving::default());
@@ -85,20 +92,28 @@ pub async fn measure(
             result
         }
     });
-    let Watched { before, waiting, servers } = watch(session, console, &driving, early).await?;
-    let result = driver
-        .await
-        .map_err(|error| {
-            Failure::new(Exit::Unreachable, format!("the load stopped: {error}"), "report this")
-        })?
-        .map_err(load_failure)?;
+    let pass_on = || {
+        if target.interrupt.requested() {
+            stop.request();
+        }
+    };
+    let watched = watch(session, console, &driving, early, pass_on).await;
+    if watched.is_err() {
+        stop.request();
+    }
+    let result = driver.await.map_err(|error| {
+        Failure::new(Exit::Unreachable, format!("the load stopped: {error}"), "report this")
+    })?;
+    let Watched { before, waiting, servers } = watched?;
+    let result = result.map_err(load_failure)?;
     let mut after = count(session, console).await?;
     if let Some(session) = session.filter(|_| !options.awaited_indexes.is_empty()) {
         after.index_scans =
-            await_scans(session, &options.awaited_indexes, &before.index_scans).await?;
+            await_scans(target, session, &options.awaited_indexes, &before.index_scans).await?;
     }
 
     let mut measurement = result.measurement;
+    carry_over(&mut measurement, workload);
     let mut server = ServerParts::default();
     let calls = calls_per_request(&measurement, workload);
     if let (Some(before), Some(after)) = (&before.statements, &after.statements) {
@@ -175,6 +190,14 @@ pub async fn measure(
     Ok(measurement)
 }
 
+/// What the workload knows of its statements' values goes with their figures.
+fn carry_over(measurement: &mut Measurement, workload: &Workload) {
+    for own in &mut measurement.statements {
+        let known = workload.statements.iter().find(|statement| statement.id == own.id);
+        own.not_representative = known.and_then(|statement| statement.not_representative.clone());
+    }
+}
+
 async fn count(session: Option<&Session>, console: Option<&Console>) -> Result<Counted, Failure> {
     let (statements, index_scans) = match session {
         Some(session) => (
@@ -208,18 +231,20 @@ fn load_failure(error: LoadError) -> Failure {
 
 /// Reads the indexes' scans again until each of `awaited` was used since `before` or no report can be outstanding.
 pub async fn await_scans(
+    target: &Target,
     session: &Session,
     awaited: &[String],
     before: &BTreeMap<String, u64>,
 ) -> Result<BTreeMap<String, u64>, Failure> {
     let started = Instant::now();
+    let late = if target.pooled() { SCANS_LATE } else { SCANS_OF_ENDED };
     loop {
         let scans = pgassay_postgres::index_scans(session).await.map_err(postgres_failure)?;
         let outstanding = awaited.iter().any(|name| scans.get(name) <= before.get(name));
-        if !outstanding || started.elapsed() >= SCANS_LATE {
+        if !outstanding || started.elapsed() >= late {
             return Ok(scans);
         }
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        tokio::time::sleep(Duration::from_millis(250)).await;
     }
 }
 
@@ -294,10 +319,12 @@ async fn watch(
     console: Option<&Console>,
     driving: &Driving,
     early: Counted,
+    pass_on: impl Fn(),
 ) -> Result<Watched, Failure> {
     let mut watched = Watched { before: early, waiting: 0, servers: 0 };
     let mut counted = false;
     while !driving.ended.load(Ordering::SeqCst) {
+        pass_on();
         if !counted && driving.in_window.load(Ordering::SeqCst) {
             counted = true;
             watched.before = count(session, console).await?;

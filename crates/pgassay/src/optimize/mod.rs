@@ -10,6 +10,7 @@ use crate::failure::{Exit, Failure};
 use crate::judging::Judging;
 use crate::judging::estimates;
 use crate::measure::Options;
+use crate::measure::side_effects;
 use crate::measure::bench::{
     self, Bench, CAPACITY_CLIENTS, CONFIDENCE, OPEN_LOOP_CLIENTS, SHARE_OF_CAPACITY, Side,
 };
@@ -145,6 +146,7 @@ pub async fn optimize(
     let mut notes = vec![
         "after is measured later than before, on the same workload and rate: a change of the machine's own speed in between would count as well; the A/A figure says how much the first half of the blocks differed from the second".to_owned(),
     ];
+    notes.extend(side_effects::notes(workload, snapshot, request.writes));
     let gate = pgassay_judge::aa_gate(&before.blocks);
     notes.push(format!(
         "A/A on the blocks before: {}",

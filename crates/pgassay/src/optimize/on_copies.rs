@@ -57,6 +57,7 @@ pub async fn optimize(
             },
             postmaster: snapshot.host.as_ref().and_then(|host| host.postmaster_pid),
             ..options(request)
+            writes: Writes::Refuse,
         },
         rare: BTreeMap::new(),
     });
@@ -226,7 +227,7 @@ fn options(request: &Request) -> Options {
         mode: LoadMode::Closed { clients: CAPACITY_CLIENTS },
         connect: request.connect,
         protocol: request.protocol,
-        // On copies; on the server nothing that writes is driven.
+        // On copies; on the server it is refused.
         writes: Writes::Run,
         duration: request.duration,
         warmup: request.warmup,

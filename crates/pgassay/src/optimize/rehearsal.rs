@@ -19,7 +19,6 @@ use pgassay_model::run::ChangeOutcome;
 use pgassay_model::snapshot::Snapshot;
 use pgassay_model::units::percent;
 use pgassay_model::workload::Workload;
-use pgassay_postgres::Session;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -254,10 +253,11 @@ impl Stage<'_> {
         };
         let mut paired = self.pairs(&pairing).await?;
         let created = bench::created_indexes(tried);
-        let after = measure::await_scans(&session, &created, &before).await?;
+        let copy = &self.copies.with.target;
+        let after = measure::await_scans(copy, &session, &created, &before).await?;
         let used = measure::scanned(&before, after);
         if paired.verdict == Verdict::Improved {
-            self.look_at_rare(&mut paired, tried, &session).await?;
+            self.look_at_rare(&mut paired, tried).await?;
         }
         Ok((paired, used))
     }
@@ -267,7 +267,6 @@ impl Stage<'_> {
         &self,
         paired: &mut Paired,
         tried: &[&PlannedChange],
-        with: &Session,
     ) -> Result<(), Failure> {
         let judged = |id: &str| {
             paired.comparison.iter().any(|entry| {
@@ -293,9 +292,8 @@ impl Stage<'_> {
         let workload = self.rehearsal.workload;
         let without = self.copies.without.target.observe().await?;
         let options = &self.options;
-        let before =
-            bench::alone(&self.copies.without.target, &without, workload, options, &rare).await?;
-        let after = bench::alone(&self.copies.with.target, with, workload, options, &rare).await?;
+        let before = bench::alone(&self.copies.without.target, workload, options, &rare).await?;
+        let after = bench::alone(&self.copies.with.target, workload, options, &rare).await?;
         let beneath = bench::put_rare(&mut paired.comparison, &before, &after);
         paired.comparison.extend(beneath);
         Ok(())

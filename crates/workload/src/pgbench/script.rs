@@ -77,9 +77,13 @@ impl Program {
         self.variables.iter().position(|own| own == name)
     }
 
-    /// Whether any of its statements changes data.
+    /// Whether any of its statements changes data, or asks for a transaction that may (BEGIN READ WRITE).
     pub fn writes(&self) -> bool {
-        self.queries.iter().any(|query| query.effect == Effect::Writes)
+        self.queries.iter().any(|query| match query.effect {
+            Effect::Writes => true,
+            Effect::Begins => sql::asks_to_write(&query.sql),
+            Effect::Reads | Effect::Commits | Effect::RollsBack => false,
+        })
     }
 
     /// How long a `\sleep` takes.

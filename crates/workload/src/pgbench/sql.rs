@@ -256,6 +256,15 @@ pub(crate) fn leading(text: &str) -> usize {
     }
 }
 
+/// Whether a transaction's or a session's mode is to be READ WRITE.
+pub(crate) fn asks_to_write(sql: &str) -> bool {
+    let text = sql.to_ascii_lowercase();
+    let words: Vec<&str> = text.split_whitespace().collect();
+    words.windows(2).any(|pair| {
+        pair.first() == Some(&"read") && pair.last().is_some_and(|word| word.starts_with("write"))
+    })
+}
+
 fn effect(sql: &str, kind: StatementKind, writes: bool) -> Effect {
     if kind != StatementKind::Utility {
         return if writes { Effect::Writes } else { Effect::Reads };
@@ -277,6 +286,10 @@ fn effect(sql: &str, kind: StatementKind, writes: bool) -> Effect {
         }
         "explain" if analyzes => Effect::Writes,
         "rollback" if second != "prepared" => Effect::Reads,
+        // A session that is read-only would write again.
+        "set" if sql.to_ascii_lowercase().contains("read_only") || asks_to_write(sql) => {
+            Effect::Writes
+        }
         "explain" | "savepoint" | "release" | "set" | "reset" | "show" | "declare" | "fetch"
         | "close" | "move" | "discard" | "deallocate" | "prepare" | "listen" | "unlisten" => {
             Effect::Reads

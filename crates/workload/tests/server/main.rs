@@ -3,6 +3,7 @@
 
 mod capture;
 mod fill;
+mod known_reads;
 mod pooled;
 mod representative;
 mod writes;
