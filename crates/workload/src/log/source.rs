@@ -111,31 +111,34 @@ pub(crate) fn sources(paths: &[PathBuf], prefix: &Prefix) -> Result<Vec<Source>,
     }
     let mut sources =
         files.iter().map(|path| source(path, prefix)).collect::<Result<Vec<_>, _>>()?;
-    // Stable: files without times stay where they were given.
-    if sources.iter().all(|source| source.begins.is_some()) {
-        sources.sort_by_key(|source| source.begins);
-    }
+    // Stable: files without times stay as they were given, behind the others.
+    sources.sort_by_key(|source| (source.begins.is_none(), source.begins));
     Ok(sources)
 }
 
 /// A directory's logs in order of names. With several `log_destination`s the server writes the same entries into
 /// files that differ in their extensions: of these the one that needs no prefix is read.
 fn once(mut found: Vec<PathBuf>) -> Vec<PathBuf> {
-    const WRITTEN: [&str; 3] = ["json", "csv", "log"];
-    let rank = |path: &Path| {
-        let extension = path.extension()?.to_str()?.to_owned();
-        WRITTEN.iter().position(|written| *written == extension)
-    };
     found.sort();
-    let all = found.clone();
-    found.retain(|path| {
-        let better = |other: &&PathBuf| {
-            other.with_extension("") == path.with_extension("")
-                && matches!((rank(other), rank(path)), (Some(other), Some(own)) if other < own)
-        };
-        !all.iter().any(|other| better(&other))
+    let written: Vec<Option<(String, usize)>> = found.iter().map(|path| written(path)).collect();
+    let mut all = written.iter();
+    found.retain(|_| {
+        let Some(Some((name, own))) = all.next() else { return true };
+        !written.iter().flatten().any(|(other, rank)| other == name && rank < own)
     });
     found
+}
+
+/// A log's name without the extension of its format, which rotation may have put others behind (`a.csv.1.gz`), and
+/// which one that is, the best to read first.
+fn written(path: &Path) -> Option<(String, usize)> {
+    const WRITTEN: [&str; 3] = ["json", "csv", "log"];
+    let mut parts: Vec<&str> = path.file_name()?.to_str()?.split('.').collect();
+    let (place, rank) = parts.iter().enumerate().skip(1).rev().find_map(|(place, part)| {
+        Some((place, WRITTEN.iter().position(|written| written == part)?))
+    })?;
+    parts.remove(place);
+    Some((parts.join("."), rank))
 }
 
 fn source(path: &Path, prefix: &Prefix) -> Result<Source, LogError> {

@@ -93,3 +93,29 @@ fn the_same_log_in_two_formats_of_a_directory_is_read_once() {
     assert_eq!(capture.workload.statements[0].weight, 1.0);
     assert!(capture.workload.source.contains("a.json (jsonlog)"));
 }
+
+#[test]
+fn entries_that_the_server_wrote_in_two_formats_are_read_once_however_they_were_rotated() {
+    let directory = tempfile::tempdir().unwrap();
+    for name in ["a.log", "a.log.1", "a.log.2.gz", "b.log.zst"] {
+        let text = lines(0, "t");
+        let content = match name.rsplit('.').next() {
+            Some("gz") => gzip(&text),
+            Some("zst") => zstd(&text),
+            _ => text.into_bytes(),
+        };
+        fs::write(directory.path().join(name), content).unwrap();
+    }
+    let csv = "2026-01-31 12:00:00.000 UTC,\"u\",\"d\",7,,1.7,1,,2026-01-31 11:00:00 UTC,,0,LOG,00000,\
+               \"duration: 1.000 ms  statement: SELECT 1 FROM u\",,,,,,,,,\"\",\"client backend\",,0\n";
+    for name in ["a.csv", "a.csv.1", "a.csv.2.gz"] {
+        let content = if name.ends_with("gz") { gzip(csv) } else { csv.as_bytes().to_vec() };
+        fs::write(directory.path().join(name), content).unwrap();
+    }
+    let capture = capture_logs(&[directory.path().into()], &LogOptions::default()).unwrap();
+    let weight = |part: &str| {
+        let found = capture.workload.statements.iter().find(|own| own.sql.contains(part));
+        found.map(|found| found.weight)
+    };
+    assert_eq!((weight("FROM u"), weight("FROM t")), (Some(3.0), Some(100.0)));
+}
