@@ -6,7 +6,7 @@ use crate::directory::Unknown;
 use crate::log::auto_explain::masked;
 use crate::log::collect::Collector;
 use crate::log::lexer::Scan;
-use crate::log::mask::mask;
+use crate::log::mask::{mask, mask_constants};
 use crate::log::normal::{Normal, canonical, normal};
 use crate::log::read::Reading;
 use crate::log::recording::Recording;
@@ -304,7 +304,11 @@ fn statements(
                 0 => id,
                 others => format!("{id}-{}", others + 1),
             },
-            sql: first.normal.sql.clone(),
+            sql: if options.mask {
+                mask_constants(&first.normal.sql, options.seed)
+            } else {
+                first.normal.sql.clone()
+            },
             weight: group.calls as f64,
             writes: group.variants.iter().any(|variant| variant.writes),
             parameters: Vec::new(),
