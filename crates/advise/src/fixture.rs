@@ -171,6 +171,7 @@ pub(crate) fn index(relation: &str, name: &str, column: &str, unique: bool) -> I
         keys: vec![IndexKey::column(column)],
         include: Vec::new(),
         predicate: None,
+        pages_per_range: None,
     };
     Index {
         oid: 1,
@@ -180,6 +181,8 @@ pub(crate) fn index(relation: &str, name: &str, column: &str, unique: bool) -> I
         constraint: unique.then(|| name.to_owned()),
         valid: true,
         replica_identity: false,
+        attached: false,
+        leaves: None,
         size: Bytes(10 << 20),
         scans: 1000,
         last_scan: None,

@@ -1,6 +1,7 @@
 //! Foreign keys whose referencing side has no index: every row deleted from the relation referred to, or whose key is
 //! changed, then scans the whole of the other (manual, "Foreign Keys").
 
+use crate::by_partition;
 use crate::drafts::{Draft, without_figure};
 use crate::index::name;
 use crate::load::Load;
@@ -28,9 +29,10 @@ pub struct ForeignKeyIndex {
     pub constraint: String,
     /// The index.
     pub definition: IndexDefinition,
-    /// `CREATE INDEX CONCURRENTLY …`, without semicolon.
+    /// `CREATE INDEX CONCURRENTLY …`, without semicolon; of a partitioned table the steps that build it partition by
+    /// partition, for people.
     pub ddl: String,
-    /// `DROP INDEX CONCURRENTLY …`.
+    /// `DROP INDEX CONCURRENTLY …`; without CONCURRENTLY of a partitioned table, which can't be with it.
     pub undo: String,
     /// Estimated size.
     pub size: Bytes,
@@ -38,7 +40,7 @@ pub struct ForeignKeyIndex {
     pub reason: String,
     /// Statements of the workload that do it; empty: only the server's counters show it.
     pub statements: Vec<String>,
-    /// `indisvalid` builds need a plain table: a partitioned one is indexed partition by partition.
+    /// Whether its relation is partitioned: nothing can be built concurrently there.
     partitioned: bool,
 }
 
@@ -97,6 +99,8 @@ fn as_index(definition: &IndexDefinition, judge: impl Fn(&Index) -> bool) -> boo
         constraint: None,
         valid: true,
         replica_identity: false,
+        attached: false,
+        leaves: None,
         size: Bytes(0),
         scans: 0,
         last_scan: None,
@@ -153,20 +157,25 @@ fn index(
         keys: key.columns.iter().map(IndexKey::column).collect(),
         include: Vec::new(),
         predicate: None,
+        pages_per_range: None,
     };
     definition.name = name::choose(&definition, &name::taken(snapshot, &relation.name.schema));
     let rows = relation.rows.unwrap_or(relation.activity.live_rows as f64);
     let unknown = |_: &str| ExpressionFacts::UNKNOWN;
     let pages = index_size::pages(relation, &definition, rows, &unknown, None).unwrap_or(1.0);
+    let partitioned = relation.kind == 'p';
     ForeignKeyIndex {
         constraint: key.name.clone(),
-        ddl: index_ddl(&definition, true),
-        undo: drop_index_ddl(&relation.name.schema, &definition.name, true),
+        ddl: match partitioned {
+            true => by_partition::steps(&definition),
+            false => index_ddl(&definition, true),
+        },
+        undo: drop_index_ddl(&relation.name.schema, &definition.name, !partitioned),
         size: Bytes((pages * BLOCK) as u64),
         definition,
         reason,
         statements,
-        partitioned: relation.kind == 'p',
+        partitioned,
     }
 }
 
@@ -221,11 +230,7 @@ pub(crate) fn recommendations(missing: &[ForeignKeyIndex], load: &Load) -> Vec<R
         .filter(|index| !measurable(index, load))
         .map(|index| Recommendation {
             title: format!("index foreign key {} of {}", index.constraint, index.definition.relation),
-            text: if index.partitioned {
-                format!("{}, on each partition; {}", index.ddl, index.reason)
-            } else {
-                format!("{}; {}", index.ddl, index.reason)
-            },
+            text: format!("{}; {}", index.ddl, index.reason),
             expected: format!(
                 "deletes from the relation referred to no longer scan; about {} of disk, and one more index to maintain",
                 index.size

@@ -216,3 +216,68 @@ fn a_partitioned_table_is_told_how_its_index_is_built_partition_by_partition() {
         .unwrap();
     assert_eq!(valid[0][0].as_deref(), Some("t"));
 }
+
+#[test]
+fn the_index_behind_an_exclusion_constraint_serves_look_ups_and_stays_where_another_is_the_same() {
+    let schema = "
+        CREATE EXTENSION btree_gist;
+        CREATE TABLE bookings (room integer NOT NULL, during tsrange NOT NULL, guest text,
+            CONSTRAINT once EXCLUDE USING gist (room WITH =, during WITH &&));
+        INSERT INTO bookings SELECT i % 5, tsrange(timestamp '2024-01-01' + (i / 5) * interval '1 day',
+            timestamp '2024-01-02' + (i / 5) * interval '1 day'), 'guest ' || i FROM generate_series(1, 10000) i;
+        CREATE INDEX bookings_again ON bookings USING gist (room, during);";
+    let database = build(schema, false);
+    let asked = |sql: &str| ask_in(&database, vec![statement(sql, &[])]);
+    let both = asked(
+        "SELECT guest FROM bookings WHERE room = 3 AND during && tsrange('2024-03-01', '2025-06-02')",
+    );
+    assert!(both.indexes.is_empty(), "{both:#?}");
+    let why = &both.rejected[0].why;
+    assert!(why.contains("once") || why.contains("bookings_again"), "{why}");
+    let drops = real_support::drops(&database);
+    let dropped: Vec<&str> = drops.iter().map(|drop| drop.index.as_str()).collect();
+    assert_eq!(dropped, ["bookings_again"], "{drops:#?}");
+}
+
+#[test]
+fn overlaps_is_told_to_be_written_as_ranges_which_gist_serves() {
+    let schema = "
+        CREATE TABLE stays (id integer, begins timestamp NOT NULL, ends timestamp NOT NULL);
+        INSERT INTO stays SELECT i, timestamp '2024-01-01' + i * interval '1 hour',
+            timestamp '2024-01-02' + i * interval '1 hour' FROM generate_series(1, 20000) i;";
+    let database = build(schema, true);
+    let by_function = "SELECT id FROM stays WHERE (begins, ends) OVERLAPS (timestamp '2024-03-01', timestamp '2024-03-02')";
+    let advice = ask_in(&database, vec![statement(by_function, &[])]);
+    assert!(advice.indexes.is_empty());
+    assert!(advice.rejected[0].why.contains("tsrange(a, b) && tsrange(c, d)"), "{advice:#?}");
+    let by_ranges =
+        "SELECT id FROM stays WHERE tsrange(begins, ends) && tsrange('2024-03-01', '2024-03-02')";
+    let advice = ask_in(&database, vec![statement(by_ranges, &[])]);
+    assert_eq!(methods(&advice), ["gist"], "{advice:#?}");
+    assert!(advice.indexes[0].ddl.contains("tsrange(begins, ends)"));
+}
+
+#[test]
+fn what_gin_costs_writers_is_an_estimate_that_names_the_pending_list() {
+    let database = build(EVENTS, true);
+    let read = statement("SELECT id FROM events WHERE tags @> $1", &["{tag77}"]);
+    let write = WorkloadStatement {
+        id: "write".into(),
+        weight: 10.0,
+        writes: true,
+        ..statement(
+            "INSERT INTO events SELECT 30001, 'x', now(), 1, '{}', ARRAY['a', 'b'], '[1,2)', '', 'y'",
+            &[],
+        )
+    };
+    let advice = ask_in(&database, vec![read, write]);
+    let [index] = advice.indexes.as_slice() else { panic!("{advice:#?}") };
+    assert_eq!(index.definition.method, "gin");
+    assert!(index.write_cost > 0.0);
+    assert!(
+        index.reason.contains("an estimate by rule: each row puts about 2 keys into it")
+            && index.reason.contains("gin_pending_list_limit"),
+        "{}",
+        index.reason
+    );
+}

@@ -70,6 +70,9 @@ pub struct IndexDefinition {
     /// Text of the WHERE clause, without the word, for a partial index.
     #[serde(default)]
     pub predicate: Option<String>,
+    /// BRIN's storage parameter of that name, heap pages; None: the server's default, 128.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pages_per_range: Option<u32>,
 }
 
 /// An index that exists.
@@ -89,6 +92,12 @@ pub struct Index {
     pub valid: bool,
     /// `pg_index.indisreplident` or used as a replication identity.
     pub replica_identity: bool,
+    /// Whether it is a part of a partitioned index (`pg_class.relispartition`): it goes with the whole alone.
+    #[serde(default)]
+    pub attached: bool,
+    /// How full its leaf pages were counted to be; None: nobody counted.
+    #[serde(default)]
+    pub leaves: Option<IndexLeaves>,
     /// `pg_relation_size(oid)`.
     pub size: Bytes,
     /// `pg_stat_user_indexes.idx_scan`.
@@ -96,4 +105,15 @@ pub struct Index {
     /// `pg_stat_user_indexes.last_idx_scan` (16+); None: never since the statistics were reset, or not known.
     #[serde(default)]
     pub last_scan: Option<crate::Timestamp>,
+}
+
+/// The leaf pages of a B-tree as `pgstatindex` (extension pgstattuple) counted them.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct IndexLeaves {
+    /// `leaf_pages`: those that hold entries; empty and deleted ones are not among them.
+    pub pages: u64,
+    /// `internal_pages`.
+    pub internal_pages: u64,
+    /// `avg_leaf_density`, 0–1: the share of the leaf pages' room that entries take, dead ones included.
+    pub density: f64,
 }

@@ -76,6 +76,20 @@ pub struct ColumnStatistics {
     pub histogram: Vec<String>,
     /// `correlation` of physical and logical order, −1 to 1.
     pub correlation: Option<f64>,
+    /// Of arrays and full-text values what their elements are like; None where the server keeps nothing of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub elements: Option<ElementStatistics>,
+}
+
+/// `pg_stats` of the elements of a column's values, of lexemes of full-text values.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct ElementStatistics {
+    /// `most_common_elem_freqs`, one for each of `most_common_elems`, the greatest first: share of the rows that hold it.
+    pub frequencies: Vec<f64>,
+    /// Mean bytes of the text of `most_common_elems`; None: there are none.
+    pub width: Option<f64>,
+    /// Mean number of distinct elements of a value, the last of `elem_count_histogram`; None: not kept (lexemes).
+    pub mean_count: Option<f64>,
 }
 
 impl ColumnStatistics {

@@ -4,7 +4,9 @@ use crate::fields::Fields;
 use crate::{PostgresError, Reading};
 use pgassay_model::extended_statistics::{StatisticsDefinition, StatisticsKind};
 use pgassay_model::index::{Index, IndexDefinition, IndexKey, RelationName};
-use pgassay_model::relation::{Column, ColumnStatistics, ForeignKey, Relation, RelationActivity};
+use pgassay_model::relation::{
+    Column, ColumnStatistics, ElementStatistics, ForeignKey, Relation, RelationActivity,
+};
 use pgassay_model::units::Bytes;
 use std::collections::HashMap;
 
@@ -162,6 +164,7 @@ fn column(fields: Fields<'_>) -> Result<Column, PostgresError> {
                 .collect(),
             histogram: fields.texts("histogram")?,
             correlation: fields.get("correlation")?,
+            elements: elements(fields)?,
         })
     } else {
         None
@@ -173,6 +176,22 @@ fn column(fields: Fields<'_>) -> Result<Column, PostgresError> {
         has_default: fields.get("has_default")?,
         statistics,
     })
+}
+
+/// Of arrays and full-text values.
+fn elements(fields: Fields<'_>) -> Result<Option<ElementStatistics>, PostgresError> {
+    let Some(mut frequencies) = fields.get::<Option<Vec<f64>>>("element_fractions")? else {
+        return Ok(None);
+    };
+    let listed = fields.maybe_count("elements")?.and_then(|count| usize::try_from(count).ok());
+    frequencies.truncate(listed.unwrap_or(0));
+    // The server keeps them in the order of the elements.
+    frequencies.sort_by(|a, b| b.total_cmp(a));
+    Ok(Some(ElementStatistics {
+        frequencies,
+        width: fields.get("element_width")?,
+        mean_count: fields.get("mean_elements")?,
+    }))
 }
 
 fn index(fields: Fields<'_>, relation: RelationName) -> Result<Index, PostgresError> {
@@ -206,6 +225,9 @@ fn index(fields: Fields<'_>, relation: RelationName) -> Result<Index, PostgresEr
         predicate: fields
             .get::<Option<String>>("predicate")?
             .map(|text| without_parentheses(&text).to_owned()),
+        pages_per_range: fields
+            .get::<Option<i32>>("pages_per_range")?
+            .and_then(|pages| u32::try_from(pages).ok()),
     };
     Ok(Index {
         oid: fields.get("oid")?,
@@ -215,6 +237,8 @@ fn index(fields: Fields<'_>, relation: RelationName) -> Result<Index, PostgresEr
         constraint: fields.get("constraint_name")?,
         valid: fields.get("valid")?,
         replica_identity: fields.get("replica_identity")?,
+        attached: fields.get("attached")?,
+        leaves: None,
         size: Bytes(fields.count("size")?),
         scans: fields.count("scans")?,
         last_scan: None,

@@ -9,7 +9,7 @@ mod size;
 
 pub use explain::{Explain, Failure, TextValue};
 pub use plan::summary;
-pub use size::estimate;
+pub use size::{estimate, extent};
 
 use crate::{PostgresError, Session};
 use hypopg::Hypopg;

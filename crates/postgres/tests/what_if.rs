@@ -31,6 +31,7 @@ fn index(name: &str, method: &str, keys: &[&str]) -> IndexDefinition {
         keys: keys.iter().map(|key| IndexKey::column(*key)).collect(),
         include: Vec::new(),
         predicate: None,
+        pages_per_range: None,
     }
 }
 

@@ -47,6 +47,7 @@ fn index(relation: &str, method: &str, keys: &[&str]) -> IndexDefinition {
         keys: keys.iter().map(|key| IndexKey::column(*key)).collect(),
         include: Vec::new(),
         predicate: None,
+        pages_per_range: None,
     }
 }
 

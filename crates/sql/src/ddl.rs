@@ -22,6 +22,9 @@ pub fn index_ddl(definition: &IndexDefinition, concurrently: bool) -> String {
             definition.include.iter().map(|name| quote_identifier(name)).collect();
         ddl.push_str(&format!(" INCLUDE ({})", columns.join(", ")));
     }
+    if let Some(pages) = definition.pages_per_range {
+        ddl.push_str(&format!(" WITH (pages_per_range = {pages})"));
+    }
     if let Some(predicate) = &definition.predicate {
         ddl.push_str(&format!(" WHERE {predicate}"));
     }
@@ -47,7 +50,18 @@ pub fn is_only_index(definition: &IndexDefinition) -> bool {
         && index.index_params.len() == definition.keys.len()
         && index.index_including_params.len() == definition.include.len()
         && index.where_clause.is_some() == definition.predicate.is_some()
-        && index.options.is_empty()
+        && index.options.len() == usize::from(definition.pages_per_range.is_some())
+        && index.options.iter().all(|option| {
+            let Some(NodeEnum::DefElem(option)) = &option.node else { return false };
+            let value = option.arg.as_ref().and_then(|value| value.node.as_ref());
+            let pages = match value {
+                Some(NodeEnum::Integer(value)) => u32::try_from(value.ival).ok(),
+                _ => None,
+            };
+            option.defname == "pages_per_range"
+                && option.defnamespace.is_empty()
+                && pages == definition.pages_per_range
+        })
         && index.table_space.is_empty()
         && !index.nulls_not_distinct
 }
@@ -119,6 +133,32 @@ mod tests {
         assert_eq!(drop_index_ddl("public", "I1", true), "DROP INDEX CONCURRENTLY public.\"I1\"");
     }
 
+    #[test]
+    fn a_brin_index_says_how_many_pages_a_range_has() {
+        let brin = IndexDefinition {
+            method: "brin".into(),
+            keys: vec![IndexKey::column("at")],
+            include: Vec::new(),
+            predicate: Some("active".into()),
+            pages_per_range: Some(32),
+            ..every_part()
+        };
+        assert_eq!(
+            index_ddl(&brin, false),
+            "CREATE INDEX i1 ON public.\"Order\" USING brin (at) WITH (pages_per_range = 32) WHERE active"
+        );
+        assert!(is_only_index(&brin));
+        for opclass in [
+            "x) WITH (fillfactor = 10) --",
+            "x) WITH (pages_per_range = 1) --",
+            "x) WITH (fillfactor = 10",
+        ] {
+            let key = IndexKey { opclass: Some(opclass.into()), ..IndexKey::column("at") };
+            let smuggled = IndexDefinition { keys: vec![key], predicate: None, ..brin.clone() };
+            assert!(!is_only_index(&smuggled), "{opclass}");
+        }
+    }
+
     fn every_part() -> IndexDefinition {
         IndexDefinition {
             relation: RelationName { schema: "public".into(), name: "Order".into() },
@@ -136,6 +176,7 @@ mod tests {
             ],
             include: vec!["id".into()],
             predicate: Some("active".into()),
+            pages_per_range: None,
         }
     }
 }

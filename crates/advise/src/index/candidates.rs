@@ -6,10 +6,11 @@
 use super::statement::Asked;
 use super::wanted::is_on;
 use super::{cover, name, selectivity};
+use crate::by_partition;
 use pgassay_model::index::{IndexDefinition, IndexKey};
 use pgassay_model::relation::Relation;
 use pgassay_model::snapshot::Snapshot;
-use pgassay_sql::{StatementKind, index_ddl, quote_identifier, quote_qualified};
+use pgassay_sql::StatementKind;
 use std::collections::BTreeSet;
 
 /// A relation of so few pages is read in the time that finding a row by index takes.
@@ -104,20 +105,13 @@ pub(super) fn candidates(
     Ok(found)
 }
 
-/// How an index on a partitioned table is built without blocking who writes: the parent's by name only, each
-/// partition's concurrently, then attached (manual, CREATE INDEX and section 5.12.2.2).
+/// What to do by hand for an index on a partitioned table.
 fn by_partition(wanted: &IndexDefinition) -> String {
     let index = IndexDefinition { name: name::choose(wanted, &BTreeSet::new()), ..wanted.clone() };
-    let quoted = quote_identifier(&index.name);
-    let ddl = index_ddl(&index, false);
-    let rest = ddl.strip_prefix(&format!("CREATE INDEX {quoted} ON ")).unwrap_or(&ddl);
-    let keys = rest
-        .strip_prefix(&quote_qualified(&index.relation.schema, &index.relation.name))
-        .unwrap_or_default();
-    let schema = quote_identifier(&index.relation.schema);
     format!(
-        "{} is partitioned, so the index that could serve it was not weighed and pgassay does not build it; by hand, without blocking who writes: CREATE INDEX {quoted} ON ONLY {rest}; and for each partition p: CREATE INDEX CONCURRENTLY {} ON p{keys}; ALTER INDEX {schema}.{quoted} ATTACH PARTITION {}",
-        index.relation, "p_idx", "p_idx",
+        "{} is partitioned, so the index that could serve it was not weighed and pgassay does not build it; by hand, without blocking who writes: {}",
+        index.relation,
+        by_partition::steps(&index)
     )
 }
 
@@ -249,6 +243,7 @@ impl Mention<'_> {
             keys,
             include,
             predicate,
+            pages_per_range: None,
         };
         self.push_definition(found, definition);
     }

@@ -8,12 +8,14 @@ pub(super) fn existing<'r>(
     relation: &'r Relation,
     candidate: &IndexDefinition,
 ) -> Option<&'r IndexDefinition> {
-    relation
-        .indexes
-        .iter()
-        .filter(|index| index.valid)
-        .map(|index| &index.definition)
-        .find(|index| covers(index, candidate))
+    relation.indexes.iter().filter(|index| index.valid).map(|index| &index.definition).find(
+        |index| {
+            // Ranges of other lengths are weighed against each other, not beside what exists.
+            let alike =
+                IndexDefinition { pages_per_range: index.pages_per_range, ..candidate.clone() };
+            covers(index, &alike)
+        },
+    )
 }
 
 /// Whether `index` serves whatever `candidate` would: the candidate's keys lead it (in the same or in the exactly
@@ -28,8 +30,15 @@ pub(super) fn covers(index: &IndexDefinition, candidate: &IndexDefinition) -> bo
         (Some(a), Some(b)) => normal(a) == normal(b),
         (Some(_), None) => false,
     };
-    if !predicate {
+    if !predicate || index.pages_per_range != candidate.pages_per_range {
         return false;
+    }
+    // GIN and BRIN find rows by any of their keys alike (manual, section 11.3 "Multicolumn Indexes").
+    if matches!(index.method.as_str(), "gin" | "brin") {
+        let has = |key: &IndexKey| {
+            index.keys.iter().any(|other| same_subject(key, other) && key.opclass == other.opclass)
+        };
+        return candidate.keys.iter().all(has);
     }
     let unique = index.unique
         && index.predicate.is_none()
@@ -68,7 +77,7 @@ pub(super) fn same_subject(a: &IndexKey, b: &IndexKey) -> bool {
 
 /// An expression's text without what the server adds when it shows one: parentheses, white space, casts of
 /// constants and of varchar columns.
-pub(super) fn normal(text: &str) -> String {
+pub(crate) fn normal(text: &str) -> String {
     const TYPES: [&str; 5] = [
         "character varying",
         "timestamp without time zone",
@@ -105,6 +114,7 @@ mod tests {
             keys: keys.iter().map(|key| IndexKey::column(*key)).collect(),
             include: Vec::new(),
             predicate: None,
+            pages_per_range: None,
         }
     }
 
@@ -143,6 +153,20 @@ mod tests {
         assert!(covers(&shown, &wanted));
         assert!(!covers(&shown, &index(&["a"])));
         assert!(covers(&index(&["a"]), &wanted));
+    }
+
+    #[test]
+    fn gin_and_brin_serve_each_of_their_keys_and_gist_the_first_ones() {
+        let of =
+            |method: &str, keys: &[&str]| IndexDefinition { method: method.into(), ..index(keys) };
+        for method in ["gin", "brin"] {
+            assert!(covers(&of(method, &["a", "b"]), &of(method, &["b"])), "{method}");
+            assert!(!covers(&of(method, &["a"]), &of(method, &["a", "b"])), "{method}");
+        }
+        assert!(covers(&of("gist", &["a", "b"]), &of("gist", &["a"])));
+        assert!(!covers(&of("gist", &["a", "b"]), &of("gist", &["b"])));
+        let shorter = IndexDefinition { pages_per_range: Some(32), ..of("brin", &["a"]) };
+        assert!(!covers(&of("brin", &["a"]), &shorter) && !covers(&shorter, &of("brin", &["a"])));
     }
 
     #[test]

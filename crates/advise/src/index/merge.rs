@@ -49,6 +49,7 @@ mod tests {
             keys: keys.iter().map(|key| IndexKey::column(*key)).collect(),
             include: include.iter().map(|name| (*name).into()).collect(),
             predicate: None,
+            pages_per_range: None,
         }
     }
 

@@ -1,130 +1,133 @@
-//! Candidates of access methods other than B-tree, by the operators that their operator classes know (manual,
-//! chapters "GIN Indexes", "GiST Indexes", "BRIN Indexes", "Hash Indexes", and appendix "pg_trgm").
+//! Candidates of access methods other than B-tree, by the operators that their operator classes know.
 
 use super::candidates::{Found, Mention};
+use super::opclasses::{self, finds, is_pattern, needs};
+use super::wanted::is_on;
 use super::{immutable, selectivity, size};
-use pgassay_model::index::{IndexDefinition, IndexKey};
+use pgassay_model::index::{Index, IndexDefinition, IndexKey};
 use pgassay_sql::{Operator, Predicate, Subject};
 
 /// A hash index is proposed where it takes at most that share of the B-tree's size: it can do nothing but `=`.
 const MUCH_SMALLER: f64 = 0.75;
 /// A hash index of fewer distinct values than that share of the rows has long chains of equal hashes.
 const NEARLY_UNIQUE: f64 = 0.5;
-/// BRIN skips ranges of pages only where values lie in order on disk.
-const CORRELATED: f64 = 0.9;
-/// Pages from which a BRIN index has ranges enough to skip: 16 of 128 pages.
-const MANY_PAGES: u64 = 16 * 128;
 /// Characters in a row that a pattern must have for a trigram to be taken out of it.
 const TRIGRAM: usize = 3;
 /// The extension of trigram operator classes.
 const TRIGRAM_EXTENSION: &str = "pg_trgm";
 
-/// What an operator on a type needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Need {
-    method: &'static str,
-    opclass: Option<&'static str>,
-}
-
-const fn need(method: &'static str, opclass: Option<&'static str>) -> Need {
-    Need { method, opclass }
-}
-
-/// Access methods that find rows by an operator on a type, the best first.
-fn needs(type_name: &str, operator: &str) -> &'static [Need] {
-    const PATH: &[Need] = &[need("gin", Some("jsonb_path_ops")), need("gin", None)];
-    const GIN: &[Need] = &[need("gin", None)];
-    const GIST: &[Need] = &[need("gist", None)];
-    let is_range = type_name.ends_with("range");
-    match (type_name, operator) {
-        ("jsonb", "@>" | "@?" | "@@") => PATH,
-        ("jsonb", "?" | "?|" | "?&") => GIN,
-        ("tsvector", "@@") => GIN,
-        (array, "@>" | "<@" | "&&") if array.ends_with("[]") => GIN,
-        (_, "@>" | "<@" | "&&" | "<<" | ">>" | "-|-" | "&<" | "&>") if is_range => GIST,
-        _ => &[],
-    }
-}
-
-/// Whether a condition on a column of that type is one for GIN or GiST, so that no B-tree need be excused.
-pub(super) fn is_theirs(type_name: &str, operator: &Operator) -> bool {
-    match operator {
-        Operator::Other(name) => !needs(type_name, name).is_empty(),
-        _ => false,
-    }
-}
-
-/// Whether an index of another method than B-tree finds rows by a condition on its key.
-pub(super) fn finds(index: &IndexDefinition, type_name: &str, operator: &Operator) -> bool {
-    let opclass = index.keys.first().and_then(|key| key.opclass.as_deref());
-    match (index.method.as_str(), operator) {
-        ("hash", Operator::Equal | Operator::In) => true,
-        ("brin", Operator::Equal | Operator::In | Operator::Range) => true,
-        ("gin", Operator::PrefixLike | Operator::OtherLike) => opclass == Some("gin_trgm_ops"),
-        ("gin", Operator::Other(name)) if opclass == Some("gin_trgm_ops") => is_pattern(name),
-        ("gin" | "gist", Operator::Other(name)) => needs(type_name, name).iter().any(|need| {
-            need.method == index.method && (need.opclass.is_none() || need.opclass == opclass)
-        }),
-        _ => false,
-    }
-}
-
-/// ILIKE and regular expressions.
-fn is_pattern(operator: &str) -> bool {
-    matches!(operator, "~~*" | "~" | "~*")
+/// Keys that GIN and GiST could index together.
+#[derive(Debug, Default)]
+struct Keys {
+    gin: Vec<IndexKey>,
+    gist: Vec<IndexKey>,
 }
 
 impl Mention<'_> {
     /// Adds what other methods could do for the conditions.
     pub(super) fn other_methods(&self, found: &mut Found) {
-        let of_mention =
-            self.asked.shape.predicates.iter().filter(|known| known.relation == self.mention);
-        for predicate in of_mention {
+        let mut keys = Keys::default();
+        for predicate in self.predicates() {
             let type_name = self.type_of(&predicate.subject);
             match &predicate.operator {
                 Operator::In if type_name.ends_with("[]") => found.obstacles.push(format!(
                     "= ANY ({0}) is not found by any index; written as {0} @> ARRAY[…] a GIN index serves it",
                     text(&predicate.subject)
                 )),
-                Operator::Equal | Operator::In | Operator::Range => self.simple(predicate, found),
-                Operator::OtherLike => self.trigram(predicate, found),
-                Operator::Other(name) if is_pattern(name) => self.trigram(predicate, found),
+                Operator::Equal => self.hash(predicate, found),
+                Operator::OtherLike => self.trigram(predicate, found, &mut keys),
+                Operator::Other(name) if is_pattern(name) => {
+                    self.trigram(predicate, found, &mut keys);
+                }
                 Operator::Other(name) => {
                     for need in needs(&type_name, name) {
-                        self.add(found, predicate, need.method, need.opclass);
+                        let opclass = opclasses::opclass(self.snapshot, &type_name, *need);
+                        self.add(found, predicate, need.method, opclass, &mut keys);
                     }
                 }
                 _ => {}
             }
         }
+        self.brin(found);
+        self.several_keys(keys, found);
+        self.overlaps(found);
     }
 
-    /// BRIN where values lie in order, hash where values are wide.
-    fn simple(&self, predicate: &Predicate, found: &mut Found) {
+    fn predicates(&self) -> impl Iterator<Item = &Predicate> {
+        self.asked.shape.predicates.iter().filter(|known| known.relation == self.mention)
+    }
+
+    /// Hash where values are wide.
+    fn hash(&self, predicate: &Predicate, found: &mut Found) {
         let Subject::Column(name) = &predicate.subject else { return };
         let Some(statistics) = self.relation.column(name).and_then(|c| c.statistics.as_ref())
         else {
             return;
         };
-        let correlated = statistics.correlation.is_some_and(|known| known.abs() >= CORRELATED);
-        if correlated && self.relation.pages >= MANY_PAGES && !predicate.in_or {
-            self.add(found, predicate, "brin", None);
-        }
         let rows = selectivity::rows(self.relation);
-        if predicate.operator == Operator::Equal
-            && statistics.distinct(rows) >= NEARLY_UNIQUE * rows
+        if statistics.distinct(rows) < NEARLY_UNIQUE * rows {
+            return;
+        }
+        let btree = self.definition("btree", vec![self.bare(&predicate.subject, None)]);
+        let hash = IndexDefinition { method: "hash".into(), ..btree.clone() };
+        let size = |index: &IndexDefinition| size::estimate(self.relation, index, 1.0);
+        if size(&hash) <= MUCH_SMALLER * size(&btree) {
+            self.push_definition(found, hash);
+        }
+    }
+
+    /// One index for several conditions: GIN over all that it finds rows by; with btree_gin or btree_gist also over
+    /// the plain columns that are compared for equality.
+    fn several_keys(&self, keys: Keys, found: &mut Found) {
+        for (method, extension, of_method) in
+            [("gin", "btree_gin", keys.gin), ("gist", "btree_gist", keys.gist)]
         {
-            let btree = self.definition("btree", self.bare(&predicate.subject, None));
-            let hash = IndexDefinition { method: "hash".into(), ..btree.clone() };
-            let size = |index: &IndexDefinition| size::estimate(self.relation, index, 1.0);
-            if size(&hash) <= MUCH_SMALLER * size(&btree) {
-                self.add(found, predicate, "hash", None);
+            if of_method.is_empty() {
+                continue;
+            }
+            let installed = self.snapshot.server.extensions.contains_key(extension);
+            let mut all: Vec<IndexKey> = Vec::new();
+            let plain = |predicate: &&Predicate| {
+                predicate.operator == Operator::Equal
+                    && !predicate.in_or
+                    && opclasses::is_plain(&self.type_of(&predicate.subject))
+            };
+            if installed {
+                for predicate in self.predicates().filter(plain) {
+                    let key = self.bare(&predicate.subject, None);
+                    if key.column.is_some() && !all.contains(&key) {
+                        all.push(key);
+                    }
+                }
+            }
+            all.truncate(self.max_width.saturating_sub(1));
+            for key in of_method {
+                if !all.iter().any(|known| super::cover::same_subject(known, &key)) {
+                    all.push(key);
+                }
+            }
+            all.truncate(self.max_width);
+            if all.len() > 1 {
+                self.push_definition(found, self.definition(method, all));
             }
         }
     }
 
+    /// `(a, b) OVERLAPS (c, d)` is a function to the planner; ranges say the same in a way that GiST serves.
+    fn overlaps(&self, found: &mut Found) {
+        let words: Vec<&str> = self.asked.statement.sql.split_whitespace().collect();
+        let told = words.iter().any(|word| {
+            let bare = word.trim_matches(|c| c == '(' || c == ')');
+            bare.eq_ignore_ascii_case("overlaps")
+        });
+        let note = "OVERLAPS is not found by any index; written as tsrange(a, b) && tsrange(c, d) (or with tstzrange, daterange) a GiST index on the first range serves it";
+        if told && !found.obstacles.iter().any(|known| known == note) {
+            found.obstacles.push(note.into());
+        }
+    }
+
     /// A trigram index, where the extension is there; where it could be, what it would take is said.
-    fn trigram(&self, predicate: &Predicate, found: &mut Found) {
+    fn trigram(&self, predicate: &Predicate, found: &mut Found, keys: &mut Keys) {
         let name = text(&predicate.subject);
         let values = selectivity::values(self.asked.statement, predicate);
         if !values.is_empty() && !values.iter().all(|value| has_trigram(value)) {
@@ -135,11 +138,11 @@ impl Mention<'_> {
         }
         let server = &self.snapshot.server;
         if server.extensions.contains_key(TRIGRAM_EXTENSION) {
-            self.add(found, predicate, "gin", Some("gin_trgm_ops"));
+            self.add(found, predicate, "gin", Some("gin_trgm_ops"), keys);
         } else if server.available_extensions.contains(TRIGRAM_EXTENSION) {
             let index = IndexDefinition {
                 name: format!("{}_{}_gin_idx", self.relation.name.name, name.replace(' ', "")),
-                ..self.definition("gin", self.bare(&predicate.subject, Some("gin_trgm_ops")))
+                ..self.definition("gin", vec![self.bare(&predicate.subject, Some("gin_trgm_ops"))])
             };
             found.obstacles.push(format!(
                 "the pattern on {name} does not begin with constant text, so a B-tree can't find rows by it; a trigram index could: CREATE EXTENSION {TRIGRAM_EXTENSION}; {}",
@@ -152,36 +155,86 @@ impl Mention<'_> {
         }
     }
 
-    fn add(&self, found: &mut Found, predicate: &Predicate, method: &str, opclass: Option<&str>) {
+    /// Adds an index on what a condition is about, unless one exists that finds rows by it.
+    fn add(
+        &self,
+        found: &mut Found,
+        predicate: &Predicate,
+        method: &str,
+        opclass: Option<&str>,
+        keys: &mut Keys,
+    ) {
         if let Subject::Expression(text) = &predicate.subject
             && let Err(reason) = self.immutable(text)
         {
             found.obstacles.push(reason);
             return;
         }
-        self.push_definition(
-            found,
-            self.definition(method, self.bare(&predicate.subject, opclass)),
-        );
+        if let Some(existing) = self.existing(predicate, method) {
+            let behind = match &existing.constraint {
+                Some(constraint) => format!(", of the constraint {constraint},"),
+                None => String::new(),
+            };
+            let note = format!("{}{behind} exists and serves it", existing.definition.name);
+            if !found.obstacles.contains(&note) {
+                found.obstacles.push(note);
+            }
+            return;
+        }
+        let key = self.bare(&predicate.subject, opclass);
+        // Of several operator classes for one subject the best, which comes first, goes into an index of several keys.
+        let of_method = if method == "gin" { &mut keys.gin } else { &mut keys.gist };
+        let known = |known: &IndexKey| super::cover::same_subject(known, &key);
+        if !predicate.in_or && !of_method.iter().any(known) {
+            of_method.push(key.clone());
+        }
+        self.push_definition(found, self.definition(method, vec![key]));
     }
 
-    /// `to_tsvector` is immutable when its configuration is written out (manual, section 12.2.2).
+    /// A valid index that finds rows by a condition: GIN by any of its keys, GiST by the first ones that the
+    /// statement compares (manual, section 11.3 "Multicolumn Indexes"), an exclusion constraint's as any other.
+    fn existing(&self, predicate: &Predicate, method: &str) -> Option<&Index> {
+        let finds = |index: &IndexDefinition, key: &IndexKey, predicate: &Predicate| {
+            is_on(key, &predicate.subject)
+                && finds(index, key, &self.type_of(&predicate.subject), &predicate.operator)
+        };
+        self.relation.indexes.iter().find(|index| {
+            let definition = &index.definition;
+            let place = definition.keys.iter().position(|key| finds(definition, key, predicate));
+            let reached = |place: usize| {
+                method == "gin"
+                    || definition.keys.iter().take(place).all(|key| {
+                        self.predicates().any(|other| !other.in_or && finds(definition, key, other))
+                    })
+            };
+            index.valid
+                && definition.predicate.is_none()
+                && definition.method == method
+                && place.is_some_and(reached)
+        })
+    }
+
+    /// `to_tsvector` is immutable when its configuration is written out (manual, section 12.2.2), and so are ranges of
+    /// columns.
     fn immutable(&self, text: &str) -> Result<(), String> {
-        if text.starts_with("to_tsvector('") && text.contains(',') {
+        if (text.starts_with("to_tsvector('") && text.contains(','))
+            || opclasses::is_range_of_columns(self.relation, text)
+        {
             return Ok(());
         }
         immutable::check(self.relation, text)
     }
 
-    fn definition(&self, method: &str, key: IndexKey) -> IndexDefinition {
+    fn definition(&self, method: &str, keys: Vec<IndexKey>) -> IndexDefinition {
         IndexDefinition {
             relation: self.relation.name.clone(),
             name: String::new(),
             method: method.into(),
             unique: false,
-            keys: vec![key],
+            keys,
             include: Vec::new(),
             predicate: None,
+            pages_per_range: None,
         }
     }
 
@@ -198,20 +251,9 @@ impl Mention<'_> {
         }
     }
 
-    /// The type of a subject; of an expression only `tsvector` is told.
+    /// The type of a subject; of an expression only what another method than B-tree could index is told.
     pub(super) fn type_of(&self, subject: &Subject) -> String {
-        type_of(self.relation, subject)
-    }
-}
-
-/// The type of a subject; of an expression only `tsvector` is told.
-pub(super) fn type_of(relation: &pgassay_model::relation::Relation, subject: &Subject) -> String {
-    match subject {
-        Subject::Column(name) => {
-            relation.column(name).map_or(String::new(), |column| column.type_name.clone())
-        }
-        Subject::Expression(text) if text.starts_with("to_tsvector(") => "tsvector".into(),
-        Subject::Expression(_) => String::new(),
+        opclasses::type_of(self.relation, subject)
     }
 }
 
@@ -234,15 +276,6 @@ fn has_trigram(pattern: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_operator_is_served_by_the_method_whose_operator_class_knows_it() {
-        assert_eq!(needs("jsonb", "@>").len(), 2);
-        assert_eq!(needs("jsonb", "?"), [need("gin", None)]);
-        assert_eq!(needs("text[]", "&&"), [need("gin", None)]);
-        assert_eq!(needs("tstzrange", "&&"), [need("gist", None)]);
-        assert!(needs("jsonb", "<@").is_empty() && needs("text", "@@").is_empty());
-    }
 
     #[test]
     fn a_pattern_of_two_letters_has_no_trigram() {

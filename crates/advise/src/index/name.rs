@@ -77,6 +77,7 @@ mod tests {
             keys: keys.iter().map(|key| IndexKey::column(*key)).collect(),
             include: Vec::new(),
             predicate: None,
+            pages_per_range: None,
         }
     }
 

@@ -6,12 +6,14 @@
 
 use super::cover::normal;
 use super::wanted::{constant_condition, is_on};
-use super::{methods, selectivity, size};
+use super::{brin, opclasses, selectivity, size};
 use pgassay_model::index::{IndexDefinition, IndexKey};
 use pgassay_model::relation::Relation;
 use pgassay_model::snapshot::Snapshot;
 use pgassay_model::workload::WorkloadStatement;
 use pgassay_sql::{Operator, Predicate, StatementKind, StatementShape, Subject};
+use std::cell::RefCell;
+use std::collections::HashMap;
 
 /// The planner's cost constants (manual, section 19.7.2).
 #[derive(Debug, Clone, Copy)]
@@ -66,9 +68,13 @@ pub(super) struct Path {
     pub ordered: bool,
 }
 
+/// Pages of indexes by definition, estimated once: for GIN many values have to be read.
+pub(super) type Sizes = RefCell<HashMap<IndexDefinition, f64>>;
+
 /// What is read: one mention of a relation in a statement.
 pub(super) struct Reading<'a> {
     pub costs: &'a Costs,
+    pub sizes: &'a Sizes,
     pub relation: &'a Relation,
     pub statement: &'a WorkloadStatement,
     pub shape: &'a StatementShape,
@@ -117,7 +123,7 @@ impl Reading<'_> {
                     && index.keys.first().is_some_and(|key| is_on(key, &predicate.subject))
             })?;
             let rows = selectivity::of(self.relation, self.statement, predicate).share * all_rows;
-            let pages = size::estimate(self.relation, index, 1.0);
+            let pages = self.pages(index, 1.0);
             cost += self.costs.descent(all_rows, pages)
                 + (rows / all_rows * pages).ceil() * self.costs.random_page
                 + rows * self.costs.index_tuple;
@@ -128,6 +134,19 @@ impl Reading<'_> {
         let fetched = pages_fetched(pages, matched);
         cost += fetched * self.costs.random_page + matched * self.costs.tuple;
         Some(Path { cost, rows: matched.max(1.0), indexes: used, ordered: false })
+    }
+
+    /// Pages of an index that holds that share of the rows.
+    fn pages(&self, index: &IndexDefinition, share: f64) -> f64 {
+        if index.method == "btree" {
+            return size::estimate(self.relation, index, share);
+        }
+        if let Some(known) = self.sizes.borrow().get(index) {
+            return *known;
+        }
+        let pages = size::estimate(self.relation, index, share);
+        self.sizes.borrow_mut().insert(index.clone(), pages);
+        pages
     }
 
     fn predicates(&self) -> impl Iterator<Item = &Predicate> {
@@ -206,7 +225,7 @@ impl Reading<'_> {
                 served.iter().copied().filter(|predicate| !in_predicate(predicate)),
             ) * bound_keys.iter().filter_map(|column| self.bound_share(column)).product::<f64>();
         let matched = (entries * share).clamp(1.0, entries);
-        let index_pages = size::estimate(self.relation, index, kept);
+        let index_pages = self.pages(index, kept);
         let conditions = (self.predicates().count() + self.bound.len()) as f64;
         let index_cost = self.costs.descent(entries, index_pages)
             + (matched / entries * index_pages).ceil() * self.costs.random_page
@@ -248,37 +267,55 @@ impl Reading<'_> {
     /// A bitmap scan of an index of another method than B-tree: `hashcostestimate`, `brincostestimate` and
     /// `gincostestimate` of selfuncs.c without their finer points.
     fn by_bitmap(&self, index: &IndexDefinition) -> Option<Path> {
-        let key = index.keys.first().filter(|_| index.method != "btree")?;
+        let first = index.keys.first().filter(|_| index.method != "btree")?;
+        let finds = |key: &IndexKey, predicate: &Predicate| {
+            let type_name = opclasses::type_of(self.relation, &predicate.subject);
+            is_on(key, &predicate.subject)
+                && opclasses::finds(index, key, &type_name, &predicate.operator)
+        };
         let served: Vec<&Predicate> = self
             .predicates()
-            .filter(|predicate| {
-                let type_name = methods::type_of(self.relation, &predicate.subject);
-                is_on(key, &predicate.subject)
-                    && methods::finds(index, &type_name, &predicate.operator)
-            })
+            .filter(|predicate| index.keys.iter().any(|key| finds(key, predicate)))
             .collect();
-        if served.is_empty() {
+        // GIN and BRIN find rows by any key, the others have to begin with the first.
+        let begins = matches!(index.method.as_str(), "gin" | "brin")
+            || served.iter().any(|predicate| finds(first, predicate));
+        if served.is_empty() || !begins {
             return None;
         }
         let all_rows = selectivity::rows(self.relation);
         let pages = (self.relation.pages as f64).max(1.0);
         let share = selectivity::together(self.relation, self.statement, served.iter().copied());
-        let index_pages = size::estimate(self.relation, index, 1.0);
+        let index_pages = self.pages(index, 1.0);
         let (index_cost, read, fetched) = if index.method == "brin" {
-            let ranges = (pages / 128.0).ceil();
-            let correlation = key
-                .column
-                .as_deref()
-                .and_then(|name| self.relation.column(name)?.statistics.as_ref()?.correlation)
-                .map_or(0.0, f64::abs);
+            let length = f64::from(index.pages_per_range.unwrap_or(brin::DEFAULT_RANGE)).max(1.0);
+            let ranges = (pages / length).ceil();
+            // The best of the columns that are compared.
+            let correlation = served
+                .iter()
+                .filter_map(|predicate| match &predicate.subject {
+                    Subject::Column(name) => brin::correlation(self.relation, name),
+                    Subject::Expression(_) => None,
+                })
+                .fold(0.0, f64::max);
             let touched = ((ranges * share).ceil() / correlation.max(1e-10)).min(ranges);
-            let cost =
-                index_pages * self.costs.seq_page + 0.1 * self.costs.operator * touched * 128.0;
+            let cost = self.costs.seq_page
+                + (index_pages - 1.0) * self.costs.random_page
+                + 0.1 * self.costs.operator * touched * length;
             (cost, all_rows * touched / ranges, (pages * touched / ranges).max(1.0))
         } else {
             let read = (all_rows * share).max(1.0);
-            // The way down, and the pages of the entries that match.
-            let visited = 3.0 + (share * index_pages).ceil();
+            // The way down for each condition, and the pages of the entries that match any.
+            let each = |predicate: &&Predicate| {
+                let found = selectivity::of(self.relation, self.statement, predicate).share;
+                let entries = if index.method == "gin" { found } else { share };
+                3.0 + (entries * index_pages).ceil()
+            };
+            let visited = if index.method == "gin" {
+                served.iter().map(each).sum::<f64>()
+            } else {
+                served.first().map_or(3.0, each)
+            };
             let cost = visited * self.costs.random_page + read * self.costs.index_tuple;
             (cost, read, pages_fetched(pages, read))
         };
@@ -360,6 +397,6 @@ impl Reading<'_> {
 }
 
 /// Pages fetched for rows at random places (Mackert and Lohman, as in `index_pages_fetched`, with all pages cached).
-fn pages_fetched(pages: f64, rows: f64) -> f64 {
+pub(super) fn pages_fetched(pages: f64, rows: f64) -> f64 {
     (2.0 * pages * rows / (2.0 * pages + rows)).min(pages).max(1.0)
 }

@@ -2,7 +2,7 @@
 //!
 //! Formulas: manual, chapter "Row Estimation Examples"; defaults: `src/include/utils/selfuncs.h`.
 
-use super::moment;
+use super::{between, moment};
 use pgassay_model::relation::{Column, ColumnStatistics, Relation};
 use pgassay_model::workload::WorkloadStatement;
 use pgassay_sql::{Operator, Predicate, StatementShape, Subject, ValueKind};
@@ -195,7 +195,7 @@ pub(super) fn values(statement: &WorkloadStatement, predicate: &Predicate) -> Ve
     }
 }
 
-fn unquoted(text: &str) -> String {
+pub(super) fn unquoted(text: &str) -> String {
     match text.strip_prefix('\'').and_then(|rest| rest.rsplit_once('\'')) {
         Some((inner, _)) => inner.replace("''", "'"),
         None => text.split("::").next().unwrap_or(text).to_owned(),
@@ -224,6 +224,10 @@ fn range(
     predicate: &Predicate,
 ) -> Option<f64> {
     let Subject::Column(column) = &predicate.subject else { return None };
+    let closed = between::bounds(statement, column);
+    if !closed.is_empty() {
+        return closed_range(statistics, &closed);
+    }
     let (below, values) = match predicate.value {
         ValueKind::Other => {
             let analyzed = relation.activity.last_analyze?;
@@ -261,6 +265,28 @@ fn range(
         .sum();
     // Never exactly nothing: the planner keeps 1 of 10,000 at the histogram's ends.
     Some((kept * histogram_share.max(0.0) + common).max(1e-4))
+}
+
+/// What lies between two values, the mean over the pairs: by the histogram, to the nearest half of a bucket.
+fn closed_range(statistics: &ColumnStatistics, bounds: &[(String, String)]) -> Option<f64> {
+    let buckets = statistics.histogram.len().checked_sub(1).filter(|buckets| *buckets > 0)? as f64;
+    let below = |value: &String| {
+        let less = |bound: &&String| compare(bound, value) == Ordering::Less;
+        (statistics.histogram.iter().filter(less).count() as f64 - 0.5).clamp(0.0, buckets)
+    };
+    let common: f64 = statistics.most_common.iter().map(|(_, frequency)| frequency).sum();
+    let uncommon = (1.0 - statistics.null_fraction - common).max(0.0);
+    let share = |(low, high): &(String, String)| {
+        let within = |value: &str| compare(low, value).is_le() && compare(value, high).is_le();
+        let listed: f64 = statistics
+            .most_common
+            .iter()
+            .filter(|(value, _)| within(value))
+            .map(|(_, frequency)| frequency)
+            .sum();
+        listed + uncommon * (below(high) - below(low)).max(0.5) / buckets
+    };
+    Some(bounds.iter().map(share).sum::<f64>() / bounds.len() as f64)
 }
 
 /// Numbers as numbers, everything else as text (dates in ISO form sort as text).
@@ -385,6 +411,14 @@ mod tests {
             let found = share(histogram(), condition, Some(value));
             assert!(found.known && (found.share - expected).abs() < 1e-6, "{condition}: {found:?}");
         }
+    }
+
+    #[test]
+    fn between_keeps_what_lies_between_its_bounds() {
+        let found = share(histogram(), "a BETWEEN 1000 AND 3000", None);
+        assert!(found.known && (found.share - 0.2).abs() < 1e-6, "{found:?}");
+        let narrow = share(histogram(), "a BETWEEN 1010 AND 1020", None);
+        assert!((narrow.share - 0.005).abs() < 1e-6, "{narrow:?}");
     }
 
     #[test]

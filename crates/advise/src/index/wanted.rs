@@ -2,7 +2,7 @@
 
 use super::candidates::{Found, Mention};
 use super::statement::Asked;
-use super::{cover, immutable, methods, selectivity};
+use super::{cover, immutable, opclasses, selectivity};
 use pgassay_model::index::{IndexDefinition, IndexKey};
 use pgassay_model::relation::Relation;
 use pgassay_sql::{Operator, Predicate, Subject, ValueKind, quote_identifier};
@@ -50,7 +50,7 @@ impl Mention<'_> {
             .filter(|predicate| predicate.relation == self.mention);
         for predicate in of_mention {
             let type_name = self.type_of(&predicate.subject);
-            if methods::is_theirs(&type_name, &predicate.operator)
+            if opclasses::is_theirs(&type_name, &predicate.operator)
                 || (predicate.operator == Operator::In && type_name.ends_with("[]"))
             {
                 continue;
@@ -275,12 +275,15 @@ impl Mention<'_> {
 /// index holds all that the statement reads of the relation.
 pub(super) fn can_serve(asked: &Asked<'_>, index: &IndexDefinition) -> bool {
     let shape = &asked.shape;
-    let keyed = |mention: usize, subject: &Subject| {
+    let on_relation = |mention: usize| {
         shape.relations.get(mention).is_some_and(|used| used.name == index.relation)
-            && index.keys.iter().any(|key| is_on(key, subject))
     };
-    let column =
-        |(mention, column): &(usize, String)| keyed(*mention, &Subject::Column(column.clone()));
+    let keyed = |mention: usize, subject: &Subject| {
+        on_relation(mention) && index.keys.iter().any(|key| is_on(key, subject))
+    };
+    let column = |(mention, column): &(usize, String)| {
+        on_relation(*mention) && index.keys.iter().any(|key| key.column.as_ref() == Some(column))
+    };
     let holds_all = |mention: usize| {
         shape.columns_read.iter().filter(|(read, _)| *read == mention).all(|(_, column)| {
             index.include.contains(column)

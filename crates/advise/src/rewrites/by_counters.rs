@@ -64,10 +64,15 @@ pub(super) fn leading_wildcard(
     shape: &StatementShape,
 ) -> Option<StatementRewrite> {
     let (relation, column) = shape.predicates.iter().find_map(|predicate| {
-        let ValueKind::Constant(pattern) = &predicate.value else { return None };
         let Subject::Column(column) = &predicate.subject else { return None };
-        let wild = predicate.operator == Operator::OtherLike && pattern.starts_with("'%");
-        wild.then(|| Some((relation_of(snapshot, shape, predicate.relation)?, column)))?
+        let wild = match &predicate.value {
+            ValueKind::Constant(pattern) => pattern.starts_with("'%"),
+            // As pg_stat_statements shows it: the calls seen tell.
+            ValueKind::Parameter(number) => always_wild(statement, *number),
+            ValueKind::Other => false,
+        };
+        (wild && predicate.operator == Operator::OtherLike)
+            .then(|| Some((relation_of(snapshot, shape, predicate.relation)?, column)))?
     })?;
     let trigrams = |index: &Index| {
         index.definition.keys.iter().any(|key| {
@@ -89,6 +94,7 @@ pub(super) fn leading_wildcard(
         }],
         include: Vec::new(),
         predicate: None,
+        pages_per_range: None,
     };
     let extension = match snapshot.server.extensions.contains_key("pg_trgm") {
         true => "",
@@ -106,6 +112,16 @@ pub(super) fn leading_wildcard(
         ),
         costs: None,
     })
+}
+
+/// Whether every call seen had a pattern that begins with a wildcard.
+fn always_wild(statement: &WorkloadStatement, number: usize) -> bool {
+    let calls = super::seen(statement);
+    let wild = |set: &Vec<Option<String>>| {
+        let value = number.checked_sub(1).and_then(|place| set.get(place));
+        value.is_some_and(|value| value.as_deref().is_some_and(|text| text.starts_with('%')))
+    };
+    !calls.is_empty() && calls.iter().all(wild)
 }
 
 /// `SELECT *` of wide rows where an index holds what the conditions and the order ask for.

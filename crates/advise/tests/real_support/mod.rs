@@ -73,3 +73,28 @@ pub fn keys(advice: &IndexAdvice) -> Vec<String> {
     keys.sort();
     keys
 }
+
+/// Indexes that could go.
+pub fn drops(database: &str) -> Vec<pgassay_advise::DropAdvice> {
+    let advice = ask_in(database, Vec::new());
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let settings = pgassay_postgres::dsn::resolve(&shared().dsn(database)).unwrap();
+    let (session, snapshot) = runtime.block_on(async {
+        let session = Session::connect(&settings, SessionOptions::default()).await.unwrap();
+        let snapshot = snapshot(&session).await.unwrap();
+        (session, snapshot)
+    });
+    let mut engine = what_if(runtime.handle().clone(), session, &snapshot);
+    let workload = Workload {
+        schema: pgassay_model::workload::SCHEMA.into(),
+        generated_at: Timestamp::UNIX_EPOCH,
+        source: "test".into(),
+        statements: Vec::new(),
+        skipped: Vec::new(),
+        scripts: Vec::new(),
+        sessions: Vec::new(),
+    };
+    let (now, interrupt) = (Timestamp::now(), Interrupt::default());
+    pgassay_advise::beyond_indexes(&snapshot, &workload, engine.as_mut(), &advice, now, &interrupt)
+        .drops
+}

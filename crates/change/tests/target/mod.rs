@@ -310,6 +310,7 @@ pub fn create_index(name: &str, column: &str) -> Change {
             keys: vec![IndexKey::column(column)],
             include: vec![],
             predicate: None,
+            pages_per_range: None,
         },
         estimated_size: Bytes(1 << 20),
     }

@@ -226,6 +226,7 @@ async fn an_index_is_judged_by_blocks_before_and_after_and_ends_at_the_first_cle
             keys: vec![IndexKey::column("code")],
             include: Vec::new(),
             predicate: None,
+            pages_per_range: None,
         },
         estimated_size: Bytes(1 << 20),
     });

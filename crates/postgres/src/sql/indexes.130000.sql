@@ -27,8 +27,11 @@ SELECT i.indexrelid AS oid, i.indrelid AS relation, c.relname::pg_catalog.text A
                LEFT JOIN pg_catalog.pg_opclass o ON o.oid = k.opclass
                LEFT JOIN pg_catalog.pg_namespace ons ON ons.oid = o.opcnamespace
               ORDER BY k.place) AS opclasses,
+       (SELECT o.option_value::pg_catalog.int4 FROM pg_catalog.pg_options_to_table(c.reloptions) o
+         WHERE o.option_name = 'pages_per_range' AND am.amname = 'brin') AS pages_per_range,
        (SELECT x.conname::pg_catalog.text FROM pg_catalog.pg_constraint x
          WHERE x.conindid = i.indexrelid AND x.contype IN ('p', 'u', 'x') LIMIT 1) AS constraint_name,
+       c.relispartition AS attached,
        coalesce(CASE WHEN c.relkind = 'I' THEN 0
             WHEN i.indexrelid IN (SELECT locked.relation FROM locked)
             THEN c.relpages::pg_catalog.int8 * pg_catalog.current_setting('block_size')::pg_catalog.int8

@@ -4,8 +4,9 @@
 use super::explain::Explain;
 use super::plan::rows_and_width;
 use crate::PostgresError;
+use pgassay_model::extended_statistics::StatisticsKind;
 use pgassay_model::index::IndexDefinition;
-use pgassay_model::index_size::{ExpressionFacts, pages};
+use pgassay_model::index_size::{BLOCK, ExpressionFacts, pages};
 use pgassay_model::relation::Relation;
 use pgassay_model::snapshot::Snapshot;
 use pgassay_model::units::Bytes;
@@ -18,6 +19,16 @@ pub async fn estimate(
     snapshot: &Snapshot,
     index: &IndexDefinition,
 ) -> Result<Option<Bytes>, PostgresError> {
+    let extent = extent(explain, snapshot, index).await?;
+    Ok(extent.map(|(pages, _)| Bytes(pages * BLOCK as u64)))
+}
+
+/// Pages and rows; None as for [`estimate`].
+pub async fn extent(
+    explain: &mut Explain,
+    snapshot: &Snapshot,
+    index: &IndexDefinition,
+) -> Result<Option<(u64, f64)>, PostgresError> {
     let Some(relation) = snapshot.relation(&index.relation) else { return Ok(None) };
     let from = format!("FROM {}", quote_qualified(&index.relation.schema, &index.relation.name));
     let rows = match (&index.predicate, relation.rows) {
@@ -36,7 +47,7 @@ pub async fn estimate(
     let facts = |text: &str| expressions.get(text).copied().unwrap_or(ExpressionFacts::UNKNOWN);
     let groups = correlated(explain, relation, index, &from, rows).await;
     Ok(pages(relation, index, rows, &facts, groups)
-        .map(|pages| Bytes(pages.ceil().max(1.0) as u64 * 8192)))
+        .map(|pages| (pages.ceil().max(1.0) as u64, rows)))
 }
 
 async fn expression(
@@ -64,6 +75,14 @@ async fn correlated(
 ) -> Option<f64> {
     let columns: Vec<&str> = index.keys.iter().filter_map(|key| key.column.as_deref()).collect();
     if columns.len() < 2 || columns.len() != index.keys.len() || index.predicate.is_some() {
+        return None;
+    }
+    let informed = relation.extended_statistics.iter().any(|known| {
+        known.kinds.contains(&StatisticsKind::Ndistinct)
+            && columns.iter().filter(|name| known.columns.iter().any(|own| own == *name)).count()
+                > 1
+    });
+    if !informed {
         return None;
     }
     let (mut product, mut largest) = (1.0_f64, 1.0_f64);
