@@ -1,7 +1,9 @@
 //! SQL text: quoting, fingerprints, and what a statement asks for; the only user of the C parser.
 
 mod administration;
+mod constants;
 mod ddl;
+mod keywords;
 mod quote;
 mod rewrite;
 mod shape;
@@ -13,7 +15,9 @@ pub use administration::{administers, called_functions};
 pub use constants::{Constant, ConstantValue, Constants, constant_values, constants};
 pub use ddl::{drop_index_ddl, index_ddl, is_only_index};
 pub use quote::{quote_identifier, quote_literal, quote_qualified};
-pub use rewrite::{Rewrite, Rule, for_many_keys, rewrites, without_order_index};
+pub use rewrite::{
+    Rewrite, Rule, for_many_keys, renumbered, rewrites, rewrites_of_calls, without_order_index,
+};
 pub use shape::{
     Catalog, Join, Operator, OrderKey, ParameterRole, ParameterUse, Predicate, RelationUse,
     StatementKind, StatementShape, Subject, ValueKind, shape,

@@ -55,6 +55,9 @@ fn condition() -> impl Strategy<Value = String> {
         "$2 < a.\"Order\" + 1",
         "a.id NOT IN (SELECT b.id FROM b WHERE b.id = 1 OR b.\"Order\" = 2)",
         "(SELECT count(*) FROM b WHERE b.id = a.id) > 0",
+        "$3 > (SELECT count(*) FROM b WHERE b.id = a.id)",
+        "a.id + $4 <= $5",
+        "extract(year FROM a.at) = $6",
         "b.id = 3",
         "a.id IS NULL",
     ]);

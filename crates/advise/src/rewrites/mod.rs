@@ -67,10 +67,12 @@ pub(crate) fn find(
         if interrupt.requested() {
             break;
         }
-        for rewrite in pgassay_sql::rewrites(&statement.sql, snapshot).unwrap_or_default() {
+        let other = pgassay_sql::rewrites_of_calls(&statement.sql, snapshot, seen(statement));
+        for rewrite in other.unwrap_or_default() {
             let mut rewrite = StatementRewrite::of(statement, rewrite);
             rewrite.costs = costs(statement, &rewrite, what_if);
             if worth(&rewrite) {
+                say_what_it_trades(&mut rewrite);
                 found.push(rewrite);
             }
         }
@@ -95,19 +97,55 @@ fn costs(
     if rewrite.rule == Rule::OffsetPages {
         return None;
     }
-    let other = WorkloadStatement {
-        id: format!("{} ({})", statement.id, rewrite.rule.name()),
-        sql: after.clone(),
-        ..statement.clone()
-    };
+    let other = other_form(statement, rewrite.rule, after)?;
     let none = Hypothesis::default();
     let before = what_if.cost(statement, &none).ok()?.total_cost;
     let after = what_if.cost(&other, &none).ok()?.total_cost;
     Some((before, after))
 }
 
+/// What calls of the application had for values. Those that were drawn from the relations are no evidence of it.
+fn seen(statement: &WorkloadStatement) -> &[Vec<Option<String>>] {
+    let source = statement.parameter_source.as_str();
+    match source.starts_with("log") || source == "given" {
+        true => &statement.parameters,
+        false => &[],
+    }
+}
+
+/// The other form as the planner can be asked about it: without the numbers of parameters that it has no more.
+fn other_form(statement: &WorkloadStatement, rule: Rule, after: &str) -> Option<WorkloadStatement> {
+    let (sql, numbers) = pgassay_sql::renumbered(after).ok()?;
+    let left = |set: &Vec<Option<String>>| -> Option<Vec<Option<String>>> {
+        numbers.iter().map(|number| set.get(number.checked_sub(1)?).cloned()).collect()
+    };
+    Some(WorkloadStatement {
+        id: format!("{} ({})", statement.id, rule.name()),
+        sql,
+        parameters: statement.parameters.iter().map(left).collect::<Option<_>>()?,
+        ..statement.clone()
+    })
+}
+
+fn cheaper(rewrite: &StatementRewrite) -> bool {
+    rewrite.costs.is_some_and(|(before, after)| after < before * FUZZ)
+}
+
+/// What is not cheaper today is proposed for another reason, which is to be said.
+fn say_what_it_trades(rewrite: &mut StatementRewrite) {
+    if rewrite.costs.is_none() || cheaper(rewrite) {
+        return;
+    }
+    rewrite.reason.push_str(match rewrite.rule {
+        rule if rule.lets_an_index_serve() => {
+            "; the planner finds it no cheaper today: it pays with an index on the column"
+        }
+        _ => "; the planner finds it no cheaper today: what it changes is what NULLs do",
+    });
+}
+
 fn worth(rewrite: &StatementRewrite) -> bool {
-    let cheaper = rewrite.costs.is_some_and(|(before, after)| after < before * FUZZ);
+    let cheaper = cheaper(rewrite);
     match rewrite.rule {
         rule if rule.lets_an_index_serve() => true,
         Rule::OffsetPages => true,

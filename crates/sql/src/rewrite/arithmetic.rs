@@ -31,27 +31,37 @@ fn moved(
     let reason = format!("an index on {} serves the column, not a sum with it", column.column.name);
     let (written, check) = match column.type_name() {
         kind @ ("smallint" | "integer" | "bigint") => {
-            node::integer(step)?;
-            // Anything else may be of a type that counts in fractions.
-            let value = match value {
-                NodeEnum::ParamRef(_) => format!("{value_text}::{kind}"),
-                _ => node::integer(value)?.to_string(),
+            // A difference of smallints is computed as the constants were: in integers.
+            let cast = if kind == "smallint" { "integer" } else { kind };
+            let mut checks = vec![format!(
+                "{name} {sign} {step_text} never leaves the range of {kind}, which is an error today"
+            )];
+            let mut whole = |node: &NodeEnum| match node {
+                NodeEnum::ParamRef(parameter) => {
+                    checks.push(scope.facts.whole_number(parameter.number)?);
+                    Some(format!("${}::{cast}", parameter.number))
+                }
+                // Anything else may be of a type that counts in fractions.
+                constant => node::integer(constant).map(|number| number.to_string()),
             };
-            (
-                format!("{name} {operator} {value} {back} {step_text}"),
-                format!(
-                    "{name} {sign} {step_text} never leaves the range of {kind}, which is an error today"
-                ),
-            )
+            let (value, step) = (whole(value)?, whole(step)?);
+            (format!("{name} {operator} {value} {back} {step}"), checks.join("; "))
         }
         "timestamp without time zone" | "timestamp with time zone" => {
             let interval = matches!(step, NodeEnum::TypeCast(cast)
                 if node::type_name(cast.type_name.as_ref()) == Some("interval") && inner(&cast.arg).is_some_and(fixed));
-            if !interval || matches!(value, NodeEnum::AConst(_) | NodeEnum::ParamRef(_)) {
+            if !interval {
                 return None;
             }
+            // A constant, or a parameter, without a type takes that of the sum.
+            let value = match value {
+                NodeEnum::AConst(_) | NodeEnum::ParamRef(_) => {
+                    format!("{value_text}::{}", column.type_name())
+                }
+                _ => value_text,
+            };
             (
-                format!("{name} {operator} {value_text} {back} {step_text}"),
+                format!("{name} {operator} {value} {back} {step_text}"),
                 "months of different lengths and clock changes make no difference: the calendar is counted from the other end".to_owned(),
             )
         }

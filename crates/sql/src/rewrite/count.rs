@@ -2,7 +2,7 @@
 
 use super::Note;
 use super::node::{self, comparison, flipped, function_name, inner, integer, plain};
-use super::scope::Scope;
+use super::scope::{Facts, Scope};
 use pg_query::NodeEnum;
 use pg_query::protobuf::{BoolExprType, Node, SelectStmt, SubLink, SubLinkType};
 
@@ -11,12 +11,12 @@ const REASON: &str = "counting reads every row; EXISTS ends at the first";
 /// A subquery's count compared with zero, in any expression.
 pub(super) fn compared(node: &Node, scope: &Scope<'_>) -> Option<(Node, Note)> {
     let (left, operator, right) = comparison(node.node.as_ref()?)?;
-    let (link, operator, number) = match (left, right) {
-        (NodeEnum::SubLink(link), value) => (link, operator, integer(value)?),
-        (value, NodeEnum::SubLink(link)) => (link, flipped(operator)?, integer(value)?),
+    let (link, operator, value) = match (left, right) {
+        (NodeEnum::SubLink(link), value) => (link, operator, value),
+        (value, NodeEnum::SubLink(link)) => (link, flipped(operator)?, value),
         _ => return None,
     };
-    let some = asks_for_some(operator, number)?;
+    let (some, check) = asks_for_some(operator, value, &scope.facts)?;
     let NodeEnum::SelectStmt(select) = inner(&link.subselect)? else { return None };
     let within = Scope::of(&select.from_clause, None, &scope.facts);
     let [Node { node: Some(NodeEnum::ResTarget(target)) }] = select.target_list.as_slice() else {
@@ -30,7 +30,7 @@ pub(super) fn compared(node: &Node, scope: &Scope<'_>) -> Option<(Node, Note)> {
     {
         return None;
     }
-    Some((exists(select, some)?, Note::proven(REASON)))
+    Some((exists(select, some)?, Note { reason: REASON.to_owned(), check }))
 }
 
 /// `SELECT count(*) > 0 FROM …` as a whole.
@@ -39,11 +39,11 @@ pub(super) fn selected(select: &mut SelectStmt, scope: &Scope<'_>) -> Option<Not
         return None;
     };
     let (left, operator, right) = comparison(inner(&target.val)?)?;
-    let (count, operator, number) = match integer(right) {
-        Some(number) => (left, operator, number),
-        None => (right, flipped(operator)?, integer(left)?),
+    let (count, operator, value) = match left {
+        NodeEnum::FuncCall(_) => (left, operator, right),
+        _ => (right, flipped(operator)?, left),
     };
-    let some = asks_for_some(operator, number)?;
+    let (some, check) = asks_for_some(operator, value, &scope.facts)?;
     if !plain(select)
         || !select.distinct_clause.is_empty()
         || !select.sort_clause.is_empty()
@@ -60,15 +60,29 @@ pub(super) fn selected(select: &mut SelectStmt, scope: &Scope<'_>) -> Option<Not
         target.val = Some(Box::new(tested));
     }
     *select = outer;
-    Some(Note::proven(REASON))
+    Some(Note { reason: REASON.to_owned(), check })
 }
 
-/// Whether a comparison of a count is true where there is a row (or, Some(false), where there is none).
-fn asks_for_some(operator: &str, number: i32) -> Option<bool> {
-    match (operator, number) {
-        (">" | "<>" | "!=", 0) | (">=", 1) => Some(true),
-        ("=" | "<=", 0) | ("<", 1) => Some(false),
-        _ => None,
+/// Whether a comparison of a count is true where there is a row (or, false, where there is none), and what has to
+/// hold for that where its number is a parameter.
+fn asks_for_some(
+    operator: &str,
+    value: &NodeEnum,
+    facts: &Facts<'_>,
+) -> Option<(bool, Option<String>)> {
+    let (some, number) = match operator {
+        ">" | "<>" | "!=" => (true, 0),
+        ">=" => (true, 1),
+        "=" | "<=" => (false, 0),
+        "<" => (false, 1),
+        _ => return None,
+    };
+    match value {
+        NodeEnum::ParamRef(parameter) => {
+            let check = facts.stands_for(parameter.number, &number.to_string())?;
+            Some((some, Some(format!("{check} (the other form has no ${})", parameter.number))))
+        }
+        constant => (integer(constant)? == number).then_some((some, None)),
     }
 }
 

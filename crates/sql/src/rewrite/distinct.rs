@@ -1,8 +1,9 @@
 //! DISTINCT and UNION that look for duplicates where there can be none.
 
 use super::Note;
+use super::constants::Operand;
 use super::node::{self, comparison, conjuncts, inner, integer, literal, string};
-use super::scope::{Mention, Scope};
+use super::scope::{Facts, Mention, Scope};
 use pg_query::NodeEnum;
 use pg_query::protobuf::{Node, SelectStmt, SetOperation};
 use std::collections::BTreeSet;
@@ -48,14 +49,23 @@ pub(super) fn union(select: &mut SelectStmt, scope: &Scope<'_>) -> Option<Note> 
     if left.target_list.len() != right.target_list.len() {
         return None;
     }
-    let apart = left.target_list.iter().zip(&right.target_list).find_map(|(a, b)| {
-        let (a, b) = (fixed_value(a, left, &left_scope)?, fixed_value(b, right, &right_scope)?);
-        a.differs(&b).then(|| format!("{} and {}", a.text(), b.text()))
-    })?;
+    let apart: Vec<Apart> = left
+        .target_list
+        .iter()
+        .zip(&right.target_list)
+        .filter_map(|(a, b)| {
+            let (a, b) = (fixed_value(a, left, &left_scope)?, fixed_value(b, right, &right_scope)?);
+            a.apart(&b, &scope.facts)
+        })
+        .collect();
+    // What is proven before what has to be checked.
+    let apart = apart.into_iter().min_by_key(|apart| apart.check.is_some())?;
     select.all = true;
-    Some(Note::proven(format!(
-        "no row is on both sides ({apart} in the same column) and none is twice on one: there is nothing to leave out"
-    )))
+    let reason = format!(
+        "no row is on both sides ({} in the same column) and none is twice on one: there is nothing to leave out",
+        apart.values
+    );
+    Some(Note { reason, check: apart.check })
 }
 
 /// The whole number within a cast that keeps different ones apart.
@@ -156,15 +166,37 @@ fn result(node: &Node) -> Option<&NodeEnum> {
 enum Value {
     Integer(i32),
     Text(String),
+    /// A constant that became a parameter, or a value of the application.
+    Parameter(i32),
+}
+
+/// Two values that differ, in words, and what has to hold for that.
+struct Apart {
+    values: String,
+    check: Option<String>,
 }
 
 impl Value {
-    /// Values of different types are no evidence.
-    fn differs(&self, other: &Value) -> bool {
-        match (self, other) {
-            (Value::Integer(a), Value::Integer(b)) => a != b,
-            (Value::Text(a), Value::Text(b)) => a != b,
-            _ => false,
+    /// Whether two values keep their sides apart. Constants of different types are no evidence.
+    fn apart(&self, other: &Value, facts: &Facts<'_>) -> Option<Apart> {
+        let check = match (self, other) {
+            (Value::Integer(a), Value::Integer(b)) => (a != b).then_some(None)?,
+            (Value::Text(a), Value::Text(b)) => (a != b).then_some(None)?,
+            (Value::Parameter(a), Value::Parameter(b)) if a == b => return None,
+            (Value::Parameter(_), _) | (_, Value::Parameter(_)) => {
+                let check = facts.never_equal(&self.operand(), &other.operand())?;
+                Some(format!("{check}: where they are, every row comes twice"))
+            }
+            _ => return None,
+        };
+        Some(Apart { values: format!("{} and {}", self.text(), other.text()), check })
+    }
+
+    fn operand(&self) -> Operand {
+        match self {
+            Value::Integer(value) => Operand::Constant(value.to_string()),
+            Value::Text(value) => Operand::Constant(value.clone()),
+            Value::Parameter(number) => Operand::Parameter(*number),
         }
     }
 
@@ -172,11 +204,15 @@ impl Value {
         match self {
             Value::Integer(value) => value.to_string(),
             Value::Text(value) => crate::quote_literal(value),
+            Value::Parameter(number) => format!("${number}"),
         }
     }
 }
 
 fn constant(node: &NodeEnum) -> Option<Value> {
+    if let NodeEnum::ParamRef(parameter) = node {
+        return Some(Value::Parameter(parameter.number));
+    }
     integer(node)
         .map(Value::Integer)
         .or_else(|| literal(node).map(|text| Value::Text(text.to_owned())))
@@ -198,6 +234,7 @@ fn fixed_value(node: &Node, select: &SelectStmt, scope: &Scope<'_>) -> Option<Va
         let same = scope.column(Some(left)).is_some_and(|found| {
             found.column.name == column.column.name && found.mention.alias == column.mention.alias
         });
-        (operator == "=" && same).then(|| integer(right).map(Value::Integer))?
+        let whole = |value: &Value| !matches!(value, Value::Text(_));
+        (operator == "=" && same).then(|| constant(right).filter(whole))?
     })
 }

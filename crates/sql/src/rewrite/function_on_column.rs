@@ -26,7 +26,7 @@ pub(super) fn rewrite(node: &Node, scope: &Scope<'_>) -> Option<(Node, Note)> {
         return None;
     }
     let operator = node::operator(expression)?;
-    let ((column, part), operator, value) = match part_of_column(left, scope) {
+    let ((column, part, assumed), operator, value) = match part_of_column(left, scope) {
         Some(found) => (found, operator, right),
         None if !between => (part_of_column(right, scope)?, node::flipped(operator)?, left),
         None => return None,
@@ -35,6 +35,7 @@ pub(super) fn rewrite(node: &Node, scope: &Scope<'_>) -> Option<(Node, Note)> {
         Some(_) => column_node(left)?,
         None => column_node(right)?,
     })?;
+    let mut checks: Vec<String> = assumed.into_iter().collect();
     let written = match (&part, between) {
         (Part::Date, true) => {
             let NodeEnum::List(list) = value else { return None };
@@ -60,16 +61,28 @@ pub(super) fn rewrite(node: &Node, scope: &Scope<'_>) -> Option<(Node, Note)> {
                 "{name} >= {value} AND {name} < {value} + interval '{interval}' AND date_trunc('{unit}', {value}) = {value}"
             )
         }
-        (Part::Year, false) if operator == "=" => {
-            let year = node::integer(value).filter(|year| (1..=9998).contains(year))?;
-            format!("{name} >= make_date({year}, 1, 1) AND {name} < make_date({}, 1, 1)", year + 1)
-        }
+        (Part::Year, false) if operator == "=" => match value {
+            NodeEnum::ParamRef(parameter) => {
+                let year = parameter.number;
+                checks.push(scope.facts.whole_number(year)?);
+                checks.push(format!("${year} is a year from 1 to 9998"));
+                format!(
+                    "{name} >= make_date(${year}::integer, 1, 1) AND {name} < make_date(${year}::integer + 1, 1, 1)"
+                )
+            }
+            value => {
+                let year = node::integer(value).filter(|year| (1..=9998).contains(year))?;
+                format!(
+                    "{name} >= make_date({year}, 1, 1) AND {name} < make_date({}, 1, 1)",
+                    year + 1
+                )
+            }
+        },
         _ => return None,
     };
     let reason =
         format!("an index on {} serves a range of it, not a function of it", column.column.name);
     let strict = matches!(part, Part::Date) && matches!(operator, "<" | ">=") && !between;
-    let mut checks = Vec::new();
     if column.type_name() == "timestamp with time zone" {
         checks.push(CLOCKS.to_owned());
     }
@@ -83,14 +96,27 @@ pub(super) fn rewrite(node: &Node, scope: &Scope<'_>) -> Option<(Node, Note)> {
     Some((node::expression(&written)?, note))
 }
 
-/// A column of time within a function that keeps its order.
-fn part_of_column<'s, 'a>(node: &NodeEnum, scope: &'s Scope<'a>) -> Option<(Found<'s, 'a>, Part)> {
+/// A column of time within a function that keeps its order, and what has to hold where the function's unit is a
+/// parameter.
+fn part_of_column<'s, 'a>(
+    node: &NodeEnum,
+    scope: &'s Scope<'a>,
+) -> Option<(Found<'s, 'a>, Part, Option<String>)> {
+    let mut assumed = None;
     let part = match node {
         NodeEnum::TypeCast(cast) if type_name(cast.type_name.as_ref()) == Some("date") => {
             Part::Date
         }
         NodeEnum::FuncCall(call) => {
-            let first = call.args.first().and_then(|node| node.node.as_ref()).and_then(literal);
+            let first = match call.args.first().and_then(|node| node.node.as_ref()) {
+                Some(NodeEnum::ParamRef(parameter)) => {
+                    // Which unit it is, only calls tell.
+                    let unit = scope.facts.always(parameter.number);
+                    assumed = unit.and_then(|unit| scope.facts.stands_for(parameter.number, unit));
+                    unit
+                }
+                other => other.and_then(literal),
+            };
             match (function_name(call)?, call.args.len(), first) {
                 ("date", 1, _) => Part::Date,
                 ("date_trunc", 2, Some(unit)) => unit_of(unit)?,
@@ -110,7 +136,7 @@ fn part_of_column<'s, 'a>(node: &NodeEnum, scope: &'s Scope<'a>) -> Option<(Foun
             matches!(column.type_name(), "timestamp without time zone" | "timestamp with time zone")
         }
     };
-    time.then_some((column, part))
+    time.then_some((column, part, assumed))
 }
 
 fn column_node(node: &NodeEnum) -> Option<&NodeEnum> {

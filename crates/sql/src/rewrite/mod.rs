@@ -8,15 +8,18 @@ mod alternatives;
 mod arithmetic;
 mod block;
 mod cast_on_column;
+mod constants;
 mod count;
 mod distinct;
 mod function_on_column;
 mod node;
 mod not_in;
 mod offset;
+mod renumber;
 mod scope;
 mod single_key;
 
+pub use renumber::renumbered;
 pub use single_key::{for_many_keys, without_order_index};
 
 use crate::SqlError;
@@ -128,11 +131,23 @@ const RULES: &[(Rule, Touch)] = &[
 /// Every rule that applies to a statement, each with all its places rewritten. Parameters keep their numbers;
 /// new ones (OFFSET pages) follow the last.
 pub fn rewrites(sql: &str, snapshot: &Snapshot) -> Result<Vec<Rewrite>, SqlError> {
+    rewrites_of_calls(sql, snapshot, &[])
+}
+
+/// As [`rewrites`], of a statement of which calls were seen. `calls`: the values of its parameters in each of them.
+/// Where a rule rests on a constant that has become a parameter (pg_stat_statements shows statements so), calls tell
+/// whether it can: one that contradicts rules it out, and the check says what has to hold for the others.
+pub fn rewrites_of_calls(
+    sql: &str,
+    snapshot: &Snapshot,
+    calls: &[Vec<Option<String>>],
+) -> Result<Vec<Rewrite>, SqlError> {
     let parsed = pg_query::parse(sql, 0)?;
     let facts = Facts {
         snapshot,
         named: parsed.cte_names.clone(),
         parameters: crate::parameter_count(sql)?,
+        calls,
     };
     let [statement] = parsed.protobuf.stmts.as_slice() else {
         return Err(SqlError::Count(parsed.protobuf.stmts.len()));

@@ -15,6 +15,8 @@ pub(super) struct Facts<'a> {
     pub(super) named: Vec<String>,
     /// The highest `n` of its `$n`.
     pub(super) parameters: usize,
+    /// Values of its parameters in the calls seen; empty where none was.
+    pub(super) calls: &'a [Vec<Option<String>>],
 }
 
 impl<'a> Facts<'a> {

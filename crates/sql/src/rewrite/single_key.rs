@@ -100,6 +100,7 @@ fn outermost(
         snapshot,
         named: parsed.cte_names.clone(),
         parameters: crate::parameter_count(sql).ok()?,
+        calls: &[],
     };
     let [statement] = parsed.protobuf.stmts.as_slice() else { return None };
     let mut tree = statement.stmt.as_ref()?.node.clone()?;
