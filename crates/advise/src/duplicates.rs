@@ -81,10 +81,19 @@ fn keys(ddl: &str) -> Option<Vec<&str>> {
 }
 
 /// Indexes of which another does all that they do: exact duplicates, of which the most used stays, then those that a
-/// longer one begins with.
+/// longer one begins with. Those of partitioned tables are [`partitioned`].
 pub(crate) fn duplicates(snapshot: &Snapshot) -> Vec<Duplicate<'_>> {
+    among(snapshot.relations.iter().filter(|relation| relation.kind != 'p'))
+}
+
+/// As [`duplicates`], of partitioned tables, whose indexes can't be dropped concurrently (manual, DROP INDEX).
+pub(crate) fn partitioned(snapshot: &Snapshot) -> Vec<Duplicate<'_>> {
+    among(snapshot.relations.iter().filter(|relation| relation.kind == 'p'))
+}
+
+fn among<'a>(relations: impl Iterator<Item = &'a Relation>) -> Vec<Duplicate<'a>> {
     let mut found = Vec::new();
-    for relation in &snapshot.relations {
+    for relation in relations {
         let mut order: Vec<&Index> = relation.indexes.iter().filter(|index| index.valid).collect();
         order.sort_by_key(|index| {
             (droppable(index), Reverse(index.scans), index.definition.name.clone())

@@ -105,13 +105,16 @@ pub(crate) fn drop_redundant(size: Bytes, keeper: Bytes) -> Risk {
     .0
 }
 
-/// docs/risk.md, "Index": one dropped that nothing scanned.
-pub(crate) fn drop_unused(size: Bytes) -> Risk {
+/// docs/risk.md, "Index": one dropped that nothing scanned. `standbys`: how many the server has, where known.
+pub(crate) fn drop_unused(size: Bytes, standbys: Option<u64>) -> Risk {
     Assessment::low("DROP INDEX CONCURRENTLY blocks no reads or writes")
         .raise(
             RiskLevel::Medium,
             "what counted no scans here may be scanned on a standby, or by a job that has not run since",
         )
+        .raise_if(standbys.is_some_and(|standbys| standbys > 0), RiskLevel::High, || {
+            "this server has standbys, whose scans are not counted here: the drop reaches them all".to_owned()
+        })
         .raise_if(size >= LARGE_INDEX, RiskLevel::High, || {
             format!("whoever needs it waits until {size} are built again")
         })

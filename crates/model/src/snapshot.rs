@@ -35,7 +35,9 @@ pub struct Snapshot {
 impl Snapshot {
     /// The relation of that name.
     pub fn relation(&self, name: &RelationName) -> Option<&Relation> {
-        self.relations.iter().find(|relation| relation.name == *name)
+        // The names tell relations apart sooner than the schemas, which are few.
+        let same = |known: &RelationName| known.name == name.name && known.schema == name.schema;
+        self.relations.iter().find(|relation| same(&relation.name))
     }
 
     /// The parameter of that name.
@@ -75,6 +77,10 @@ pub struct Server {
     pub database_size: Bytes,
     /// Default collation is C or POSIX.
     pub c_collation: bool,
+    /// Physical standbys: those connected (`pg_stat_replication`), and slots of others; None: not known. What is fed
+    /// from an archive alone can't be seen.
+    #[serde(default)]
+    pub standbys: Option<u64>,
 }
 
 /// One statement of pg_stat_statements; times in milliseconds.

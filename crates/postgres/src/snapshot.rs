@@ -91,6 +91,7 @@ async fn server(
         data_directory: fields.get("data_directory")?,
         database_size: Bytes(fields.count("database_size")?),
         c_collation: fields.get::<Option<bool>>("c_collation")?.unwrap_or(false),
+        standbys: Some(fields.count("standbys")?),
     };
     let backend = Backend {
         pid: fields.get("backend_pid")?,

@@ -1,11 +1,12 @@
 //! Indexes that could go, with what speaks for it, the way back, and why others that look alike stay.
 //!
-//! Never dropped: what a constraint, uniqueness or a replica identity rests on, and what a foreign key has to find
-//! its referencing rows by.
+//! Never dropped: what a constraint, uniqueness or a replica identity rests on, what a foreign key has to find its
+//! referencing rows by, and the parts of a partitioned index.
 
 mod invalid;
 mod unused;
 
+use crate::drafts::not_proposed;
 use crate::duplicates::{self, Duplicate};
 use crate::foreign_keys;
 use crate::risk;
@@ -84,11 +85,28 @@ pub(crate) fn find(snapshot: &Snapshot, now: Timestamp) -> (Vec<DropAdvice>, Vec
     let covered = duplicates::duplicates(snapshot);
     let mut found: Vec<DropAdvice> = covered.iter().map(of_duplicate).collect();
     found.extend(invalid::find(snapshot));
-    let (unused, kept) = unused::find(snapshot, now, &|index| {
+    let (unused, mut kept) = unused::find(snapshot, now, &|index| {
         covered.iter().any(|duplicate| duplicate.index.oid == index.oid)
     });
     found.extend(unused);
+    kept.extend(duplicates::partitioned(snapshot).iter().map(of_partitioned));
     (found, kept)
+}
+
+/// A duplicate that only its owner can drop, at a time of their choice.
+fn of_partitioned(duplicate: &Duplicate<'_>) -> NotProposed {
+    let (schema, name) = (&duplicate.relation.name.schema, &duplicate.index.definition.name);
+    not_proposed(
+        format!("dropping {schema}.{name}"),
+        format!(
+            "{}; but a partitioned index can't be dropped CONCURRENTLY: {} locks {} and all of its partitions against reads and writes (ACCESS EXCLUSIVE) until it has them all, so do it by hand, in quiet hours, with a lock_timeout; {} brings it back, and builds it on each partition under a lock against writes",
+            duplicate.likeness(),
+            drop_index_ddl(schema, name, false),
+            duplicate.relation.name,
+            // pg_get_indexdef of a partitioned index says ONLY, which would make it without any of its parts.
+            duplicate.index.ddl.replacen(" ON ONLY ", " ON ", 1)
+        ),
+    )
 }
 
 fn of_duplicate(duplicate: &Duplicate<'_>) -> DropAdvice {
@@ -118,13 +136,14 @@ pub(crate) fn findings(snapshot: &Snapshot) -> Option<Finding> {
     })
 }
 
-/// Never dropped: what a constraint, uniqueness or replication rests on.
+/// Never dropped: what a constraint, uniqueness or replication rests on, and parts of a partitioned index.
 pub(crate) fn droppable(index: &Index) -> bool {
     index.valid
         && !index.primary
         && index.constraint.is_none()
         && !index.definition.unique
         && !index.replica_identity
+        && !index.attached
 }
 
 /// The foreign key that would have no index left without this one.
@@ -137,6 +156,6 @@ fn only_cover<'a>(relation: &'a Relation, index: &Index) -> Option<&'a str> {
     })
 }
 
-fn unused_risk(index: &Index) -> Risk {
-    risk::drop_unused(index.size)
+fn unused_risk(index: &Index, standbys: Option<u64>) -> Risk {
+    risk::drop_unused(index.size, standbys)
 }

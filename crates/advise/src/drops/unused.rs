@@ -23,11 +23,20 @@ pub(super) fn find(
     let counted = snapshot.counters.stats_reset.map(|since| days(now, since));
     for relation in &snapshot.relations {
         for index in &relation.indexes {
-            if index.size < NOTICEABLE || !droppable(index) || listed(index) {
+            let whole = Index { attached: false, ..index.clone() };
+            if index.size < NOTICEABLE || !droppable(&whole) || listed(index) {
                 continue;
             }
             match idle(index, counted, now) {
                 Idle::Used => {}
+                _ if snapshot.server.in_recovery => kept.push(not_proposed(
+                    drop_of(relation, index),
+                    "not scanned here, but this is a standby: what its primary and other standbys scan is counted there",
+                )),
+                Idle::For(words) if index.attached => kept.push(not_proposed(
+                    drop_of(relation, index),
+                    format!("{words}, but it is a part of a partitioned index, which only goes as a whole: look at the scans of all of its parts"),
+                )),
                 Idle::Unknown(why) => kept.push(not_proposed(drop_of(relation, index), why)),
                 Idle::For(words) => match only_cover(relation, index) {
                     Some(key) => kept.push(not_proposed(
@@ -39,16 +48,34 @@ pub(super) fn find(
                         relation,
                         index,
                         format!(
-                            "{words}; {} of disk and cache, maintained by every write. Standbys count their own scans: look there, and mind jobs that run once a quarter or a year",
-                            index.size
+                            "{words}; {} of disk and cache, maintained by every write. {}, and mind jobs that run once a quarter or a year; an index that is younger than the statistics has had less time",
+                            index.size,
+                            elsewhere(snapshot.server.standbys)
                         ),
-                        unused_risk(index),
+                        unused_risk(index, snapshot.server.standbys),
                     )),
                 },
             }
         }
     }
     (found, kept)
+}
+
+/// What else may scan it, which is not counted here (manual, "The Cumulative Statistics System": standbys count by
+/// themselves, and theirs are not sent back).
+fn elsewhere(standbys: Option<u64>) -> String {
+    match standbys {
+        Some(0) => {
+            "No standby is connected and none has a slot; one that is fed from an archive alone can't be seen, and counts its own scans".to_owned()
+        }
+        Some(1) => {
+            "Standbys count their own scans, and this server has one: look into its pg_stat_user_indexes first".to_owned()
+        }
+        Some(many) => format!(
+            "Standbys count their own scans, and this server has {many}: look into the pg_stat_user_indexes of each first"
+        ),
+        None => "Standbys count their own scans: look there".to_owned(),
+    }
 }
 
 enum Idle {
@@ -135,6 +162,30 @@ mod tests {
         let mut unknown = idle(90);
         unknown.counters.stats_reset = None;
         assert!(find(&unknown, now()).1[0].why.contains("since when is not known"));
+    }
+
+    #[test]
+    fn where_standbys_are_the_risk_is_high_and_on_a_standby_nothing_is_called_unused() {
+        let mut snapshot = idle(90);
+        snapshot.server.standbys = Some(0);
+        let drop = find(&snapshot, now()).0.remove(0);
+        assert_eq!(drop.risk.level, RiskLevel::Medium);
+        assert!(drop.reason.contains("No standby is connected"), "{}", drop.reason);
+        snapshot.server.standbys = Some(2);
+        let drop = find(&snapshot, now()).0.remove(0);
+        assert_eq!(drop.risk.level, RiskLevel::High);
+        assert!(drop.reason.contains("this server has 2"), "{}", drop.reason);
+        snapshot.server.in_recovery = true;
+        let (drops, kept) = find(&snapshot, now());
+        assert!(drops.is_empty() && kept[0].why.contains("this is a standby"), "{kept:?}");
+    }
+
+    #[test]
+    fn parts_of_a_partitioned_index_stay() {
+        let mut snapshot = idle(90);
+        snapshot.relations[0].indexes.last_mut().unwrap().attached = true;
+        let (drops, kept) = find(&snapshot, now());
+        assert!(drops.is_empty() && kept[0].why.contains("a partitioned index"), "{kept:?}");
     }
 
     #[test]

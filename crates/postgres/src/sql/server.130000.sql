@@ -20,6 +20,13 @@ SELECT pg_catalog.current_setting('server_version') AS version,
        ARRAY(SELECT e.extname::pg_catalog.text FROM pg_catalog.pg_extension e ORDER BY e.oid) AS extensions,
        ARRAY(SELECT e.extversion FROM pg_catalog.pg_extension e ORDER BY e.oid) AS extension_versions,
        ARRAY(SELECT a.name::pg_catalog.text FROM pg_catalog.pg_available_extensions a) AS available_extensions,
+       -- Walsenders of standbys, and slots of standbys that are away. Who may not see a walsender's name counts it.
+       (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_replication r
+          LEFT JOIN pg_catalog.pg_replication_slots l ON l.active_pid = r.pid
+         WHERE l.slot_type IS DISTINCT FROM 'logical'
+           AND coalesce(r.application_name, '') NOT IN ('pg_basebackup', 'pg_receivewal', 'pg_receivexlog'))
+       + (SELECT pg_catalog.count(*) FROM pg_catalog.pg_replication_slots l
+           WHERE l.slot_type = 'physical' AND NOT l.active) AS standbys,
        pg_catalog.pg_backend_pid() AS backend_pid,
        SESSION_USER::pg_catalog.text AS session_user
   FROM pg_catalog.pg_database d
