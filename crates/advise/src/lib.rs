@@ -7,8 +7,10 @@
 //! that cannot win more than can be told from noise is left alone. Every parameter and setting that is
 //! looked at ends up either proposed with its evidence or in `not_proposed` with the reason.
 
+mod alternatives;
 mod analyze;
 mod beyond;
+mod by_partition;
 mod drafts;
 mod drops;
 mod duplicates;
@@ -39,7 +41,7 @@ pub use extended_statistics::MissingStatistics;
 pub use foreign_keys::ForeignKeyIndex;
 pub use plan::plan;
 pub use pooling::erlang;
-pub use reindex::BloatedIndex;
+pub use reindex::{BloatedIndex, perhaps_bloated};
 pub use rewrites::StatementRewrite;
 
 use pgassay_model::Timestamp;
