@@ -2,7 +2,8 @@
 //! it returned.
 //!
 //! Free evidence: EXPLAIN estimates, pg_stat_statements has counted. It takes statements whose rows are those that
-//! their conditions let through (one relation, no LIMIT), or the groups of a GROUP BY.
+//! their conditions let through (no LIMIT; of one relation, or of a join of which one relation has all the
+//! conditions), or the groups of a GROUP BY.
 
 use crate::drafts::{Draft, without_figure};
 use crate::index::immutable;
@@ -20,8 +21,8 @@ use pgassay_model::snapshot::Snapshot;
 use pgassay_model::what_if::PlannedCost;
 use pgassay_model::workload::WorkloadStatement;
 use pgassay_sql::{
-    Operator, StatementKind, StatementShape, Subject, analyze_ddl, drop_statistics_ddl,
-    statistics_ddl,
+    Operator, RelationUse, StatementKind, StatementShape, Subject, analyze_ddl,
+    drop_statistics_ddl, statistics_ddl,
 };
 use std::collections::BTreeSet;
 
@@ -144,14 +145,31 @@ fn reason(
     )
 }
 
-/// What is missing for a statement of one relation; `more`: more rows come than are expected.
+/// The relation that all conditions of a statement are on. Where others are joined to it, by equality and without
+/// conditions of their own, an estimate that is too low is that of the conditions: it is what makes the planner take
+/// a nested loop for a few rows that turn out to be many. One that is too high may as well be the join's.
+fn restricted<'a>(shape: &'a StatementShape, more: bool) -> Option<&'a RelationUse> {
+    if let [only] = shape.relations.as_slice() {
+        return Some(only);
+    }
+    let place = shape.predicates.first()?.relation;
+    let joined =
+        |other: usize| shape.joins.iter().any(|join| join.left.0 == other || join.right.0 == other);
+    let all = more
+        && shape.group.is_empty()
+        && shape.predicates.iter().all(|predicate| predicate.relation == place)
+        && (0..shape.relations.len()).all(joined);
+    shape.relations.get(place).filter(|_| all)
+}
+
+/// What is missing for a statement; `more`: more rows come than are expected.
 fn wanted(
     snapshot: &Snapshot,
     shape: &StatementShape,
     more: bool,
     proposed: &[IndexDefinition],
 ) -> Option<StatisticsDefinition> {
-    let [named] = shape.relations.as_slice() else { return None };
+    let named = restricted(shape, more)?;
     let plain = shape.kind == StatementKind::Select
         && !shape.writes
         && !shape.limit

@@ -2,10 +2,11 @@
 
 use crate::commands::in_force;
 use crate::failure::{Exit, Failure};
+use crate::optimize::outcome::Judged;
 use crate::target::Target;
 use pgassay_model::change::Change;
 use pgassay_model::extended_statistics::StatementRows;
-use pgassay_model::plan::Plan;
+use pgassay_model::plan::{Plan, PlannedChange};
 use pgassay_model::run::{ChangeOutcome, ValidationTest};
 use pgassay_model::what_if::Hypothesis;
 use pgassay_model::workload::Workload;
@@ -23,12 +24,48 @@ pub async fn check(
         .changes
         .iter()
         .filter(|planned| kept(&planned.id))
-        .filter_map(|planned| match &planned.change {
-            Change::CreateStatistics { rows, .. } => Some(rows.clone()),
-            _ => None,
-        })
-        .flatten()
+        .flat_map(|planned| rows(planned).to_vec())
         .collect();
+    ask(target, workload, expected).await
+}
+
+/// Whether a change whose group is to be kept did what it is for: statistics with which the planner expects no better
+/// what comes are taken back, whatever else became faster meanwhile, and with those that helped it is said. Other
+/// changes, and those of which the planner can't be asked, stay as they were judged. `target`: where it is in force.
+pub async fn heed(
+    target: &Target,
+    workload: Option<&Workload>,
+    change: &PlannedChange,
+    judged: Judged,
+) -> Result<Judged, Failure> {
+    if !judged.keep {
+        return Ok(judged);
+    }
+    Ok(match ask(target, workload, rows(change).to_vec()).await? {
+        Some(ValidationTest { passed: Some(false), detail, .. }) => Judged {
+            keep: false,
+            reason: format!("the planner's estimates came no nearer to the rows that come: {detail}"),
+        },
+        Some(ValidationTest { detail, .. }) => {
+            Judged { keep: true, reason: format!("{}; {detail}", judged.reason) }
+        }
+        None => judged,
+    })
+}
+
+fn rows(change: &PlannedChange) -> &[StatementRows] {
+    match &change.change {
+        Change::CreateStatistics { rows, .. } => rows,
+        _ => &[],
+    }
+}
+
+/// What the planner expects now; None where nothing is to be asked, or nothing tells what the statements ask for.
+async fn ask(
+    target: &Target,
+    workload: Option<&Workload>,
+    expected: Vec<StatementRows>,
+) -> Result<Option<ValidationTest>, Failure> {
     let Some(workload) = workload.filter(|_| !expected.is_empty()) else { return Ok(None) };
     let workload = workload.clone();
     let session = target.observe().await?;

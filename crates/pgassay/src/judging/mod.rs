@@ -198,6 +198,8 @@ impl Judging<'_> {
                     &reason,
                     keep_group,
                 );
+                let (target, workload) = (self.bench.target, self.bench.workload);
+                judged = estimates::heed(target, Some(workload), change, judged).await?;
                 judged.reason = with_design(&judged.reason, words);
                 if judged.keep {
                     changing.keep(change, &judged.reason)?;

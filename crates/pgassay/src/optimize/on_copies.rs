@@ -6,6 +6,7 @@ use crate::changing::{Access, Changing, Tried};
 use crate::copies::Copies;
 use crate::copies::on_copy;
 use crate::failure::{Exit, Failure};
+use crate::judging::estimates;
 use crate::measure::bench::{
     self, Bench, CAPACITY_CLIENTS, OPEN_LOOP_CLIENTS, SHARE_OF_CAPACITY, Side,
 };
@@ -56,8 +57,8 @@ pub async fn optimize(
                 clients: bench::clients(target, snapshot, request.connect, CAPACITY_CLIENTS),
             },
             postmaster: snapshot.host.as_ref().and_then(|host| host.postmaster_pid),
-            ..options(request)
             writes: Writes::Refuse,
+            ..options(request)
         },
         rare: BTreeMap::new(),
     });
@@ -135,6 +136,7 @@ pub async fn optimize(
             }
         }
     }
+    checks.extend(estimates::check(target, Some(workload), &plan, &outcomes).await?);
     let run = Run {
         schema: run::SCHEMA.to_owned(),
         generated_at: Timestamp::now(),

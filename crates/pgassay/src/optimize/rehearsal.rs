@@ -4,6 +4,7 @@
 use crate::changing::{Access, Changing, Tried};
 use crate::copies::{Copies, Copy};
 use crate::failure::{Exit, Failure};
+use crate::judging::estimates;
 use crate::judging::paired::{self, Arm, Paired, Pairing};
 use crate::measure::bench::{self, CAPACITY_CLIENTS, OPEN_LOOP_CLIENTS, SHARE_OF_CAPACITY};
 use crate::measure::{self, Options};
@@ -24,8 +25,6 @@ use std::time::Duration;
 
 /// What a copy can't show, for every report of a rehearsal.
 const LIMITS: &str = "the rehearsal ran on copies on this machine, without the pooler and without the other sessions of the server: cache size, disks and concurrency of the server itself are not in it";
-/// Shortest block that holds enough requests beside the opening of its connections.
-const SHORTEST_BLOCK: Duration = Duration::from_secs(1);
 const BLOCK_WARMUP: Duration = Duration::from_millis(300);
 
 /// What the rehearsal of a plan has shown.
@@ -58,7 +57,7 @@ pub struct Rehearsal<'a> {
     pub connect: Connect,
     /// How statements are sent.
     pub protocol: Protocol,
-    /// Length of one side of a comparison: blocks are a sixteenth of it.
+    /// Length of one side of a comparison at its last look; blocks are as long as on the server.
     pub duration: Duration,
     /// Seed of every random choice.
     pub seed: u64,
@@ -138,6 +137,8 @@ impl Rehearsal<'_> {
                     &paired.reason,
                     paired.verdict == Verdict::Improved,
                 );
+                let copy = &copies.with.target;
+                let judged = estimates::heed(copy, Some(self.workload), change, judged).await?;
                 if judged.keep {
                     // The other copy gets it too, so that the next group is compared with it in force.
                     level.apply(change).await?;
@@ -198,7 +199,7 @@ impl Rehearsal<'_> {
             rate: (capacity.throughput * SHARE_OF_CAPACITY).max(1.0),
             clients: OPEN_LOOP_CLIENTS,
         };
-        options.duration = (self.duration / 16).max(SHORTEST_BLOCK);
+        options.duration = bench::block_length(self.duration);
         options.warmup = BLOCK_WARMUP;
         let mut stage = Stage { rehearsal: self, copies, options, offset: 0.0 };
         self.target.progress.step("comparing the copies with each other (A/A)");
@@ -290,7 +291,6 @@ impl Stage<'_> {
             .map(|id| (id.clone(), mean(id)))
             .collect();
         let workload = self.rehearsal.workload;
-        let without = self.copies.without.target.observe().await?;
         let options = &self.options;
         let before = bench::alone(&self.copies.without.target, workload, options, &rare).await?;
         let after = bench::alone(&self.copies.with.target, workload, options, &rare).await?;

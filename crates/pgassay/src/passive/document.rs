@@ -3,6 +3,7 @@
 
 use crate::commands::in_force;
 use crate::failure::Failure;
+use crate::judging::estimates;
 use crate::optimize::outcome;
 use crate::passive::Progressed;
 use crate::passive::observing::Observer;
@@ -281,6 +282,8 @@ pub async fn checks(
             _ => {}
         }
     }
+    let workload = plan.workload.as_ref();
+    checks.extend(estimates::check(observer.target(), workload, plan, changes).await?);
     Ok(checks)
 }
 

@@ -9,6 +9,7 @@ pub mod watch;
 
 use crate::changing::{Access, Changing, Tried, journal_failure};
 use crate::failure::{Exit, Failure};
+use crate::judging::estimates;
 use crate::judging::switchback;
 use crate::optimize::groups;
 use crate::optimize::outcome::{self, Judged};
@@ -25,6 +26,7 @@ use pgassay_model::observation::Observation;
 use pgassay_model::plan::{Plan, PlannedChange};
 use pgassay_model::run::{ChangeOutcome, ChangeState, Run, RunState};
 use pgassay_model::units::Ms;
+use pgassay_model::workload::Workload;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -196,7 +198,8 @@ async fn carry_out(
             progress.in_force = Some(before);
             continue;
         }
-        judge(observer, changing, &group, &applied, before, progress).await?;
+        let workload = plan.workload.as_ref();
+        judge(observer, changing, &group, &applied, workload, before, progress).await?;
     }
     Ok(())
 }
@@ -229,6 +232,7 @@ async fn judge(
     changing: &mut Changing<'_>,
     group: &str,
     applied: &[Applied<'_>],
+    workload: Option<&Workload>,
     before: Observation,
     progress: &mut Progressed,
 ) -> Result<(), Failure> {
@@ -274,6 +278,7 @@ async fn judge(
         let meant = document::with_names(change, &judgement);
         let judged: Judged =
             outcome::judge_member(&meant, comparison, &scans, *verdict, reason, keep_group);
+        let judged = estimates::heed(observer.target(), workload, change, judged).await?;
         if judged.keep {
             changing.keep(change, &judged.reason)?;
             progress.scans.extend(scans_of(change, &scans));

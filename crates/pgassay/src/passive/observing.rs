@@ -78,6 +78,11 @@ impl<'a> Observer<'a> {
         Ok(Observer { target, watch, snapshot, session, reader, known: HashMap::new() })
     }
 
+    /// The server that is watched.
+    pub fn target(&self) -> &'a Target {
+        self.target
+    }
+
     /// The session that reads.
     pub fn session(&self) -> &Session {
         &self.session

@@ -2,6 +2,8 @@
 //! connections runs all the while; pgassay drives nothing.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod statistics;
+
 use crate::failure::Exit;
 use crate::passive;
 use crate::passive::observing::Observer;
@@ -138,6 +140,7 @@ fn index(name: &str, column: &str) -> Change {
             keys: vec![IndexKey::column(column)],
             include: Vec::new(),
             predicate: None,
+            pages_per_range: None,
         },
         estimated_size: Bytes(1 << 20),
     }
