@@ -11,7 +11,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 /// Replaces a value; the same for the same seed.
-pub(crate) fn mask(value: &str, seed: u64) -> String {
+pub fn mask(value: &str, seed: u64) -> String {
     let mut random = StdRng::seed_from_u64(hash(seed, value.as_bytes()));
     if matches!(value, "t" | "f" | "true" | "false" | "TRUE" | "FALSE" | "") {
         // One bit, which any other value would break.

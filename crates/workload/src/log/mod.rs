@@ -33,6 +33,7 @@ mod values;
 
 pub use error::LogError;
 pub use join::join_statistics;
+pub use mask::mask;
 pub use read::capture_logs;
 
 use pgassay_model::interrupt::Interrupt;
