@@ -57,12 +57,25 @@ pub trait WhatIf {
     /// Whether hypothetical indexes can be planned with.
     fn plans_indexes(&self) -> bool;
 
+    /// The same for one statement, where several engines answer, each for some of the statements.
+    fn plans_indexes_for(&mut self, _statement: &WorkloadStatement) -> bool {
+        self.plans_indexes()
+    }
+
     /// The plan of `statement` under `hypothesis`, averaged in cost over a few of its parameter sets.
     fn cost(
         &mut self,
         statement: &WorkloadStatement,
         hypothesis: &Hypothesis,
     ) -> Result<PlannedCost, WhatIfError>;
+
+    /// Answers several questions, in their order; an engine that can plan them at the same time does.
+    fn cost_many(
+        &mut self,
+        questions: &[(&WorkloadStatement, Hypothesis)],
+    ) -> Vec<Result<PlannedCost, WhatIfError>> {
+        questions.iter().map(|(statement, hypothesis)| self.cost(statement, hypothesis)).collect()
+    }
 
     /// Estimated size of an index; None where the engine has no opinion.
     fn index_size(&mut self, index: &IndexDefinition) -> Option<Bytes>;

@@ -37,6 +37,24 @@ pub struct Blueprint {
     pub endpoints: Vec<EndpointRow>,
     /// What of it could not be read.
     pub lacking: Vec<Lacking>,
+    /// What reading it took of the source.
+    #[serde(default)]
+    pub taken: Taken,
+}
+
+/// What reading took of a server; nothing was written there.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Taken {
+    /// Statements sent, of catalogs, of EXPLAIN without ANALYZE, and of rows at the ends of indexes.
+    pub statements: u64,
+    /// Rows that came back.
+    pub rows: u64,
+    /// Bytes that came back, of the rows alone.
+    pub bytes: u64,
+    /// From the first statement to the last answer, network included.
+    pub milliseconds: f64,
+    /// Rows at the ends of indexes among the rows: data of tables.
+    pub table_rows: u64,
 }
 
 /// Properties of the database that texts and their order depend on.
@@ -63,6 +81,22 @@ pub struct Definition {
     pub relation: Option<RelationName>,
     /// Its text, every name in it qualified.
     pub sql: String,
+    /// What is wrong without it.
+    #[serde(default)]
+    pub need: Need,
+}
+
+/// What depends on a definition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Need {
+    /// Every plan over its relation.
+    #[default]
+    Plans,
+    /// How precise estimates over its relation are.
+    Precision,
+    /// No plan over its relation alone: a foreign key, whose other side is lacking then, or a default.
+    Nothing,
 }
 
 /// A relation or index as `pg_class` and its file have it.
@@ -203,4 +237,38 @@ pub struct Lacking {
     pub what: String,
     /// Why.
     pub why: String,
+    /// Whether plans over the relation have no foundation: it is not there, or without its indexes or any
+    /// statistics. Else their estimates are less precise.
+    #[serde(default = "yes")]
+    pub grave: bool,
+}
+
+/// Before it was told apart, any lack was grave.
+fn yes() -> bool {
+    true
+}
+
+impl Lacking {
+    /// Something without which nothing can be said of a relation.
+    pub(crate) fn grave(
+        relation: RelationName,
+        what: impl Into<String>,
+        why: impl Into<String>,
+    ) -> Self {
+        Lacking { relation: Some(relation), what: what.into(), why: why.into(), grave: true }
+    }
+
+    /// Something without which a relation's estimates are less precise.
+    pub(crate) fn slight(
+        relation: RelationName,
+        what: impl Into<String>,
+        why: impl Into<String>,
+    ) -> Self {
+        Lacking { relation: Some(relation), what: what.into(), why: why.into(), grave: false }
+    }
+
+    /// Something of the whole.
+    pub fn general(what: impl Into<String>, why: impl Into<String>) -> Self {
+        Lacking { relation: None, what: what.into(), why: why.into(), grave: false }
+    }
 }

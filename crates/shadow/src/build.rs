@@ -1,7 +1,7 @@
 //! Builds a shadow of a blueprint: schema, rows at the ends of indexes, sizes, statistics.
 
 use crate::ShadowError;
-use crate::blueprint::{Blueprint, Lacking, Size};
+use crate::blueprint::{Blueprint, EndpointRow, Lacking, Size};
 use crate::candidates::Maker;
 use crate::files::Files;
 use crate::load::{self, broken};
@@ -10,6 +10,7 @@ use crate::read::field;
 use crate::server::Server;
 use crate::{figures, height};
 use pgassay_model::index::RelationName;
+use pgassay_model::snapshot::Snapshot;
 use pgassay_postgres::Session;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -59,17 +60,20 @@ impl Shadow {
         load::prepare(&session).await?;
         let mut lacking: Vec<Lacking> = note
             .into_iter()
-            .map(|why| Lacking { relation: None, what: "the collation".into(), why })
-            .chain(refused.into_iter().map(|name| Lacking {
-                relation: None,
-                what: format!("the parameter {name}"),
-                why: "the shadow server refuses its value".into(),
+            .map(|why| Lacking::general("the collation", why))
+            .chain(refused.into_iter().map(|name| {
+                let why = "the shadow server refuses its value";
+                Lacking::general(format!("the parameter {name}"), why)
             }))
             .collect();
         lacking.extend(load::define(&session, &blueprint.beginnings).await?);
         load::number_enums(&session, &blueprint.enums).await?;
         lacking.extend(load::define(&session, &blueprint.definitions).await?);
-        lacking.extend(load::insert(&session, &blueprint.endpoints).await?);
+        let ends = blueprint.endpoints.iter().filter(|row| {
+            !lacking.iter().any(|one| one.grave && one.relation.as_ref() == Some(&row.relation))
+        });
+        let ends: Vec<&EndpointRow> = ends.collect();
+        lacking.extend(load::insert(&session, &ends).await?);
         lacking.extend(load::define(&session, &blueprint.views).await?);
         let mut files = Files::new(server.data_directory());
         let (missing, row_pages) = resize(&session, &mut files, &blueprint.sizes).await?;
@@ -107,13 +111,56 @@ impl Shadow {
         &self.lacking
     }
 
-    /// Why plans over a relation can't be relied on; None: they can.
+    /// Why nothing can be said of plans over a relation or view; None: something can.
     pub fn unable_for(&self, relation: &RelationName) -> Option<String> {
+        self.lack_of(relation, true)
+    }
+
+    /// Why estimates over a relation or view are less precise than the source's; None: they are as precise.
+    pub fn imprecise_for(&self, relation: &RelationName) -> Option<String> {
+        self.lack_of(relation, false)
+    }
+
+    fn lack_of(&self, relation: &RelationName, grave: bool) -> Option<String> {
         self.lacking
             .iter()
-            .find(|lacking| lacking.relation.as_ref() == Some(relation))
+            .find(|lacking| lacking.grave == grave && lacking.relation.as_ref() == Some(relation))
             .map(|lacking| format!("{}: {}", lacking.what, lacking.why))
     }
+
+    /// The relation or view that a statement's text names as `name` or `schema.name`, where it lacks something.
+    fn lacking_named(&self, name: &str) -> Option<&RelationName> {
+        self.lacking.iter().filter_map(|lacking| lacking.relation.as_ref()).find(|relation| {
+            relation.name == name
+                || name.split_once('.') == Some((&relation.schema, &relation.name))
+        })
+    }
+
+    /// What relations and views of a statement lack, graver things first.
+    pub fn lack_of_statement(&self, snapshot: &Snapshot, sql: &str) -> Option<StatementLack> {
+        let shape = pgassay_sql::shape(sql, snapshot).ok()?;
+        // Views are not in a snapshot.
+        let views = shape.unknown_relations.iter().filter_map(|name| self.lacking_named(name));
+        let named: Vec<&RelationName> =
+            shape.relations.iter().map(|used| &used.name).chain(views).collect();
+        [true, false].into_iter().find_map(|grave| {
+            named.iter().find_map(|relation| {
+                let why = self.lack_of(relation, grave)?;
+                Some(StatementLack { relation: (*relation).clone(), why, grave })
+            })
+        })
+    }
+}
+
+/// What a statement's plans lack on a shadow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatementLack {
+    /// A relation or view that it names.
+    pub relation: RelationName,
+    /// What that lacks, and why.
+    pub why: String,
+    /// Whether nothing can be said of the plans; else estimates are less precise.
+    pub grave: bool,
 }
 
 /// A relation or index of the shadow.
@@ -170,14 +217,11 @@ async fn resize(
                 None => files.extend(path, size.pages)?,
             }
             if made.pages > size.pages && size.kind != "i" {
-                lacking.push(Lacking {
-                    relation: Some(RelationName {
-                        schema: size.schema.clone(),
-                        name: size.name.clone(),
-                    }),
-                    what: "its size".into(),
-                    why: "it has fewer pages than the rows at the ends of its indexes take".into(),
-                });
+                lacking.push(Lacking::slight(
+                    RelationName { schema: size.schema.clone(), name: size.name.clone() },
+                    "its size",
+                    "it has fewer pages than the rows at the ends of its indexes take",
+                ));
             }
         }
         classes.push(made.oid, size.relpages, size.reltuples, size.relallvisible, node);

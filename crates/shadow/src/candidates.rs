@@ -17,7 +17,7 @@ use tokio_postgres::types::Type;
 
 const DOING: &str = "creating a candidate index";
 const HEAPS: &str = include_str!("sql/candidate_heaps.130000.sql");
-const NEW_INDEX: &str = include_str!("sql/new_index.130000.sql");
+const NEW_INDEXES: &str = include_str!("sql/new_indexes.130000.sql");
 /// Pages of a new index that are kept when its file is written anew.
 const KEPT_PAGES: u64 = 64;
 /// Blocks of one segment of a file.
@@ -69,15 +69,17 @@ impl Maker {
         Maker { files, session, row_pages, made: 0 }
     }
 
-    /// Makes one; the inner error is the server's, who refuses the index. While it runs, nothing must be planned:
-    /// the relation is shorter than it is.
+    /// Makes several on one relation, whose ends all or none of them have to hold; the inner error is the server's, who
+    /// refuses one of them. While it runs, nothing must be planned: the relation is shorter than it is.
     pub(crate) async fn make(
         &mut self,
         server: &Server,
-        index: &IndexDefinition,
-        extent: Extent,
-    ) -> Result<Result<Candidate, String>, ShadowError> {
-        let heaps = self.heaps(index).await?;
+        wanted: &[(&IndexDefinition, Extent)],
+    ) -> Result<Result<Vec<Candidate>, String>, ShadowError> {
+        let Some((first, Extent { has_ends, .. })) = wanted.first() else {
+            return Ok(Ok(Vec::new()));
+        };
+        let heaps = self.heaps(first).await?;
         // Sessions that have opened the later segments of a file measure it by the last one.
         let fresh = if heaps.iter().any(|heap| heap.pages > SEGMENT) {
             let session = server.session().await?;
@@ -87,12 +89,17 @@ impl Maker {
             None
         };
         let session = fresh.as_ref().unwrap_or(&self.session);
-        self.made += 1;
-        let named = IndexDefinition { name: format!("pgassay_{}", self.made), ..index.clone() };
+        let named: Vec<IndexDefinition> = wanted
+            .iter()
+            .map(|(index, _)| {
+                self.made += 1;
+                IndexDefinition { name: format!("pgassay_{}", self.made), ..(*index).clone() }
+            })
+            .collect();
         let mut cuts = Vec::with_capacity(heaps.len());
         for heap in &heaps {
             let rows = self.row_pages.get(&heap.oid).copied().unwrap_or(0);
-            cuts.push(self.files.cut(&heap.path, if extent.has_ends { rows } else { 0 })?);
+            cuts.push(self.files.cut(&heap.path, if *has_ends { rows } else { 0 })?);
         }
         let created = create(session, &named).await;
         drop(cuts);
@@ -106,24 +113,28 @@ impl Maker {
             classes.push(heap.oid, heap.relpages, heap.reltuples, heap.visible, None);
         }
         let all: f64 = heaps.iter().map(|heap| f64::from(heap.reltuples.max(0.0))).sum();
-        for new in &indexes {
-            let Some(path) = &new.path else { continue };
-            let Some(heap) = heaps.iter().find(|heap| heap.oid == new.heap) else { continue };
-            let share = if all > 0.0 {
-                f64::from(heap.reltuples.max(0.0)) / all
-            } else {
-                1.0 / heaps.len() as f64
-            };
-            let pages = ((extent.pages as f64 * share).ceil() as u64).max(1);
-            let rows = (extent.rows * share) as f32;
-            let node = lengthen(&mut self.files, path, index, pages, rows, heap.pages)?;
-            classes.push(new.oid, i32::try_from(pages).unwrap_or(i32::MAX), rows, 0, node);
+        let mut candidates = Vec::with_capacity(wanted.len());
+        for (named, (index, extent)) in named.iter().zip(wanted) {
+            let mut candidate = Candidate { oids: Vec::new(), names: Vec::new() };
+            for new in indexes.iter().filter(|new| new.root == named.name) {
+                candidate.oids.push(new.oid);
+                candidate.names.push(new.name.clone());
+                let Some(path) = &new.path else { continue };
+                let Some(heap) = heaps.iter().find(|heap| heap.oid == new.heap) else { continue };
+                let share = if all > 0.0 {
+                    f64::from(heap.reltuples.max(0.0)) / all
+                } else {
+                    1.0 / heaps.len() as f64
+                };
+                let pages = ((extent.pages as f64 * share).ceil() as u64).max(1);
+                let rows = (extent.rows * share) as f32;
+                let node = lengthen(&mut self.files, path, index, pages, rows, heap.pages)?;
+                classes.push(new.oid, i32::try_from(pages).unwrap_or(i32::MAX), rows, 0, node);
+            }
+            candidates.push(candidate);
         }
         classes.set(session).await?;
-        Ok(Ok(Candidate {
-            oids: indexes.iter().map(|new| new.oid).collect(),
-            names: indexes.into_iter().map(|new| new.name).collect(),
-        }))
+        Ok(Ok(candidates))
     }
 
     async fn heaps(&self, index: &IndexDefinition) -> Result<Vec<Heap>, ShadowError> {
@@ -184,19 +195,22 @@ fn lengthen(
 
 /// An index as created.
 struct NewIndex {
+    /// The name it was created by; of a partition's index the partitioned one's.
+    root: String,
     oid: u32,
     heap: u32,
     name: String,
     path: Option<String>,
 }
 
-/// Creates it, off from the moment others see it.
+/// Creates them, off from the moment others see them.
 async fn create(
     session: &Session,
-    index: &IndexDefinition,
+    indexes: &[IndexDefinition],
 ) -> Result<Result<Vec<NewIndex>, String>, ShadowError> {
     let client = session.client();
-    let ddl = format!("BEGIN; {} /* pgassay */", index_ddl(index, false));
+    let each: Vec<String> = indexes.iter().map(|index| index_ddl(index, false)).collect();
+    let ddl = format!("BEGIN; {} /* pgassay */", each.join("; "));
     if let Err(error) = client.batch_execute(&ddl).await {
         let refused = refusal(DOING, &error)?;
         client
@@ -205,8 +219,10 @@ async fn create(
             .map_err(|error| broken(DOING, &error))?;
         return Ok(Err(refused));
     }
+    let schema = indexes.first().map_or("", |index| index.relation.schema.as_str());
+    let names: Vec<&str> = indexes.iter().map(|index| index.name.as_str()).collect();
     let rows = client
-        .query_typed(NEW_INDEX, &[(&index.relation.schema, Type::TEXT), (&index.name, Type::TEXT)])
+        .query_typed(NEW_INDEXES, &[(&schema, Type::TEXT), (&names, Type::TEXT_ARRAY)])
         .await
         .map_err(|error| broken(DOING, &error))?;
     client.batch_execute("COMMIT /* pgassay */").await.map_err(|error| broken(DOING, &error))?;
@@ -214,6 +230,7 @@ async fn create(
         .iter()
         .map(|row| {
             Ok(NewIndex {
+                root: field(row, "root")?,
                 oid: field(row, "oid")?,
                 heap: field(row, "heap")?,
                 name: field(row, "name")?,

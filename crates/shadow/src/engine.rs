@@ -1,6 +1,8 @@
 //! Answers what-if questions on a shadow: candidates are switched on and existing indexes off inside a transaction
 //! that is rolled back.
 
+mod many;
+
 use crate::build::Shadow;
 use crate::candidates::{Candidate, Extent};
 use crate::{ShadowError, size};
@@ -33,6 +35,7 @@ impl Shadow {
             runtime,
             shadow: Arc::clone(self),
             explain: Explain::new(self.session().await?),
+            more: Vec::new(),
             snapshot: snapshot.clone(),
             candidates: HashMap::new(),
             existing: HashMap::new(),
@@ -66,6 +69,8 @@ struct Engine {
     runtime: Handle,
     shadow: Arc<Shadow>,
     explain: Explain,
+    /// Sessions that plan at the same time, where many questions come at once.
+    more: Vec<Arc<Explain>>,
     snapshot: Snapshot,
     /// By DDL.
     candidates: HashMap<String, Result<Candidate, WhatIfError>>,
@@ -90,6 +95,41 @@ impl WhatIf for Engine {
         statement: &WorkloadStatement,
         hypothesis: &Hypothesis,
     ) -> Result<PlannedCost, WhatIfError> {
+        let (question, indexes) = self.question(statement, hypothesis)?;
+        if let Some(known) = self.costs.get(&question) {
+            return known.clone();
+        }
+        let answer = self.ask(statement, &indexes, hypothesis);
+        // A broken connection is no answer to keep.
+        if !self.explain.session().client().is_closed() {
+            self.costs.insert(question, answer.clone());
+        }
+        answer
+    }
+
+    fn cost_many(
+        &mut self,
+        questions: &[(&WorkloadStatement, Hypothesis)],
+    ) -> Vec<Result<PlannedCost, WhatIfError>> {
+        self.ask_many(questions)
+    }
+
+    fn index_size(&mut self, index: &IndexDefinition) -> Option<Bytes> {
+        self.extent(index).map(|extent| Bytes(extent.pages * crate::pages::PAGE as u64))
+    }
+
+    fn calls(&self) -> u64 {
+        self.explain.calls() + self.more.iter().map(|explain| explain.calls()).sum::<u64>()
+    }
+}
+
+impl Engine {
+    /// A question as far as its answer depends on it, and the indexes that can matter.
+    fn question<'h>(
+        &mut self,
+        statement: &WorkloadStatement,
+        hypothesis: &'h Hypothesis,
+    ) -> Result<(Question, Vec<&'h IndexDefinition>), WhatIfError> {
         let named = self.named(&statement.sql);
         if let Some(reason) = named.lacking {
             return Err(unsupported(reason));
@@ -106,33 +146,15 @@ impl WhatIf for Engine {
             hidden: hypothesis.hidden.iter().cloned().collect(),
             parameters: hypothesis.parameters.clone(),
         };
-        if let Some(known) = self.costs.get(&question) {
-            return known.clone();
-        }
-        let answer = self.ask(statement, &indexes, hypothesis);
-        // A broken connection is no answer to keep.
-        if !self.explain.session().client().is_closed() {
-            self.costs.insert(question, answer.clone());
-        }
-        answer
+        Ok((question, indexes))
     }
 
-    fn index_size(&mut self, index: &IndexDefinition) -> Option<Bytes> {
-        self.extent(index).map(|extent| Bytes(extent.pages * crate::pages::PAGE as u64))
-    }
-
-    fn calls(&self) -> u64 {
-        self.explain.calls()
-    }
-}
-
-impl Engine {
-    fn ask(
+    /// The indexes to switch, and what plans call those that are candidates.
+    fn arranged(
         &mut self,
-        statement: &WorkloadStatement,
         indexes: &[&IndexDefinition],
         hypothesis: &Hypothesis,
-    ) -> Result<PlannedCost, WhatIfError> {
+    ) -> Result<(BTreeSet<u32>, HashMap<String, String>), WhatIfError> {
         let mut switched = BTreeSet::new();
         let mut names = HashMap::new();
         for index in indexes {
@@ -143,6 +165,16 @@ impl Engine {
         for hidden in &hypothesis.hidden {
             switched.extend(self.existing(hidden)?);
         }
+        Ok((switched, names))
+    }
+
+    fn ask(
+        &mut self,
+        statement: &WorkloadStatement,
+        indexes: &[&IndexDefinition],
+        hypothesis: &Hypothesis,
+    ) -> Result<PlannedCost, WhatIfError> {
+        let (switched, names) = self.arranged(indexes, hypothesis)?;
         let plans = self
             .runtime
             .block_on(plan(
@@ -165,24 +197,35 @@ impl Engine {
         if let Some(known) = self.candidates.get(&ddl) {
             return known.clone();
         }
-        let extent = self.extent(index).unwrap_or(Extent {
-            pages: UNKNOWN_PAGES,
-            rows: 0.0,
-            has_ends: false,
-        });
-        let shadow = Arc::clone(&self.shadow);
-        let made = self.runtime.block_on(async move {
-            // Nobody plans while the relation's file is cut.
-            let mut maker = shadow.maker.write().await;
-            maker.make(&shadow.server, index, extent).await
-        });
-        let candidate = match made {
-            Ok(Ok(candidate)) => Ok(candidate),
+        let extent = self.extent_or_unknown(index);
+        let candidate = match self.make(&[(index, extent)]) {
+            Ok(Ok(made)) => made
+                .into_iter()
+                .next()
+                .ok_or_else(|| unsupported(format!("{ddl}: it was not created"))),
             Ok(Err(refused)) => Err(unsupported(format!("{ddl}: {refused}"))),
             Err(error) => return Err(unsupported(error.to_string())),
         };
         self.candidates.insert(ddl, candidate.clone());
         candidate
+    }
+
+    /// Makes candidates, all on one relation; the inner error is the server's, who refuses one of them.
+    fn make(
+        &self,
+        wanted: &[(&IndexDefinition, Extent)],
+    ) -> Result<Result<Vec<Candidate>, String>, ShadowError> {
+        let shadow = &self.shadow;
+        self.runtime.block_on(async {
+            // Nobody plans while the relation's file is cut.
+            let mut maker = shadow.maker.write().await;
+            maker.make(&shadow.server, wanted).await
+        })
+    }
+
+    fn extent_or_unknown(&mut self, index: &IndexDefinition) -> Extent {
+        let unknown = Extent { pages: UNKNOWN_PAGES, rows: 0.0, has_ends: false };
+        self.extent(index).unwrap_or(unknown)
     }
 
     fn existing(&mut self, name: &(String, String)) -> Result<Vec<u32>, WhatIfError> {
@@ -302,12 +345,10 @@ fn has_ends(snapshot: &Snapshot, index: &IndexDefinition) -> bool {
     snapshot.relation(&index.relation).is_some_and(|relation| relation.indexes.iter().any(ends))
 }
 
-/// Why a statement's plans can't be relied on: a relation that it names, or a view, lacks something.
+/// Why nothing can be said of a statement's plans.
 fn lacking(shadow: &Shadow, snapshot: &Snapshot, sql: &str) -> Option<String> {
-    let shape = pgassay_sql::shape(sql, snapshot).ok()?;
-    shape.relations.iter().find_map(|used| {
-        shadow.unable_for(&used.name).map(|why| format!("of {} is lacking {why}", used.name))
-    })
+    let lack = shadow.lack_of_statement(snapshot, sql).filter(|lack| lack.grave)?;
+    Some(format!("of {} is lacking {}", lack.relation, lack.why))
 }
 
 fn unsupported(reason: String) -> WhatIfError {

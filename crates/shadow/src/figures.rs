@@ -42,28 +42,22 @@ pub(crate) async fn put(
         let run = some.iter().map(|one| column(session, &insert, one));
         for (one, result) in some.iter().zip(join_all(run).await) {
             if let Err(error) = result {
-                lacking.push(Lacking {
-                    relation: Some(RelationName {
-                        schema: one.schema.clone(),
-                        name: one.relation.clone(),
-                    }),
-                    what: format!("statistics of {}", one.column),
-                    why: refusal(doing, &error)?,
-                });
+                lacking.push(Lacking::slight(
+                    RelationName { schema: one.schema.clone(), name: one.relation.clone() },
+                    format!("statistics of {}", one.column),
+                    refusal(doing, &error)?,
+                ));
             }
         }
     }
     let sql = extended_sql(version_num);
     for one in extended {
         if let Err(error) = put_extended(session, &sql, one, version_num).await {
-            lacking.push(Lacking {
-                relation: Some(RelationName {
-                    schema: one.schema.clone(),
-                    name: one.relation.clone(),
-                }),
-                what: format!("extended statistics {}", one.name),
-                why: refusal(doing, &error)?,
-            });
+            lacking.push(Lacking::slight(
+                RelationName { schema: one.schema.clone(), name: one.relation.clone() },
+                format!("extended statistics {}", one.name),
+                refusal(doing, &error)?,
+            ));
         }
     }
     Ok(lacking)

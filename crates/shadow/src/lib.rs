@@ -19,6 +19,6 @@ mod server;
 mod size;
 
 pub use blueprint::Blueprint;
-pub use build::{BuildOptions, Shadow};
+pub use build::{BuildOptions, Shadow, StatementLack};
 pub use error::ShadowError;
 pub use read::{ReadOptions, read};

@@ -1,8 +1,9 @@
 //! Runs a blueprint's definitions in a shadow: in rounds, so that their order need not be known.
 
 use crate::ShadowError;
-use crate::blueprint::{Blueprint, Definition, EndpointRow, EnumLabel, Lacking};
+use crate::blueprint::{Blueprint, Definition, EndpointRow, EnumLabel, Lacking, Need};
 use futures_util::future::join_all;
+use pgassay_model::index::RelationName;
 use pgassay_postgres::Session;
 use pgassay_sql::{quote_identifier, quote_qualified};
 use std::collections::BTreeSet;
@@ -58,14 +59,27 @@ pub(crate) async fn define(
         if failed.is_empty() || failed.len() == left.len() {
             return Ok(failed
                 .into_iter()
-                .map(|(definition, why)| Lacking {
-                    relation: definition.relation.clone(),
-                    what: beginning(&definition.sql),
-                    why,
-                })
+                .filter_map(|(definition, why)| lack(definition, why))
                 .collect());
         }
         left = failed.into_iter().map(|(definition, _)| definition).collect();
+    }
+}
+
+/// What is lacking without a definition; None: nothing that is not lacking anyway.
+fn lack(definition: &Definition, why: String) -> Option<Lacking> {
+    let what = beginning(&definition.sql);
+    let Some(relation) = &definition.relation else {
+        return Some(Lacking::general(what, why));
+    };
+    let relation = relation.clone();
+    match definition.need {
+        Need::Plans => Some(Lacking::grave(relation, what, why)),
+        Need::Precision => Some(Lacking::slight(relation, what, why)),
+        Need::Nothing => {
+            tracing::debug!(%relation, what, why, "no plan depends on it");
+            None
+        }
     }
 }
 
@@ -112,7 +126,7 @@ pub(crate) async fn number_enums(
 /// Inserts the rows at the ends of indexes.
 pub(crate) async fn insert(
     session: &Session,
-    rows: &[EndpointRow],
+    rows: &[&EndpointRow],
 ) -> Result<Vec<Lacking>, ShadowError> {
     let mut lacking = Vec::new();
     for some in rows.chunks(PIPELINE) {
@@ -125,14 +139,13 @@ pub(crate) async fn insert(
                 continue;
             };
             refusal("inserting rows", &again)?;
-            lacking.push(Lacking {
-                relation: None,
-                what: format!(
+            lacking.push(Lacking::general(
+                format!(
                     "a row at the end of an index of {}, for which its histogram stands",
                     row.relation
                 ),
-                why: refusal("inserting rows", &error)?,
-            });
+                refusal("inserting rows", &error)?,
+            ));
         }
     }
     Ok(lacking)
@@ -171,15 +184,28 @@ pub(crate) async fn spread(
     blueprint: &Blueprint,
     lacking: &mut Vec<Lacking>,
 ) -> Result<(), ShadowError> {
-    let there: BTreeSet<_> = blueprint
-        .lacking
-        .iter()
-        .chain(lacking.iter())
-        .filter_map(|one| one.relation.clone())
-        .collect();
-    if there.is_empty() {
-        return Ok(());
+    // What is grave comes first: a relation that stands on both kinds can't be relied on.
+    for grave in [true, false] {
+        let there: BTreeSet<RelationName> = blueprint
+            .lacking
+            .iter()
+            .chain(lacking.iter())
+            .filter(|one| one.grave == grave)
+            .filter_map(|one| one.relation.clone())
+            .collect();
+        if !there.is_empty() {
+            spread_some(session, &there, grave, lacking).await?;
+        }
     }
+    Ok(())
+}
+
+async fn spread_some(
+    session: &Session,
+    there: &BTreeSet<RelationName>,
+    grave: bool,
+    lacking: &mut Vec<Lacking>,
+) -> Result<(), ShadowError> {
     let schemas: Vec<&str> = there.iter().map(|name| name.schema.as_str()).collect();
     let names: Vec<&str> = there.iter().map(|name| name.name.as_str()).collect();
     let rows = session
@@ -191,17 +217,14 @@ pub(crate) async fn spread(
         .await
         .map_err(|error| broken("following what is lacking", &error))?;
     for row in &rows {
-        let relation = pgassay_model::index::RelationName {
+        let relation = RelationName {
             schema: crate::read::field(row, "schema")?,
             name: crate::read::field(row, "relation")?,
         };
         let on: String = crate::read::field(row, "on_relation")?;
         if !there.contains(&relation) {
-            lacking.push(Lacking {
-                relation: Some(relation),
-                what: "its plans".into(),
-                why: format!("it stands on {on}"),
-            });
+            let (what, why) = ("its plans".to_owned(), format!("it stands on {on}"));
+            lacking.push(Lacking { relation: Some(relation), what, why, grave });
         }
     }
     Ok(())

@@ -2,13 +2,15 @@
 
 mod endpoints;
 mod heights;
+mod meter;
 mod schema;
 mod statistics;
 
 use crate::ShadowError;
-use crate::blueprint::{Blueprint, Database, Lacking, SCHEMA, Size};
+use crate::blueprint::{Blueprint, Database, Lacking, SCHEMA, Size, Taken};
+use meter::Metered;
 use pgassay_model::index::RelationName;
-use pgassay_postgres::{Reading, Session};
+use pgassay_postgres::Session;
 use tokio_postgres::Row;
 use tokio_postgres::types::FromSql;
 
@@ -38,17 +40,21 @@ impl Default for ReadOptions {
 
 /// Reads the database behind `session`.
 pub async fn read(session: &Session, options: &ReadOptions) -> Result<Blueprint, ShadowError> {
-    let reading = session.read(DOING).await?;
+    let reading = Metered::begin(session, DOING).await?;
     let result = read_all(session, &reading, options).await;
     let end = reading.end().await;
-    let blueprint = result?;
-    end?;
+    let mut blueprint = result?;
+    blueprint.taken = end?;
     Ok(blueprint)
 }
 
+/// So that none of what is read counts as a scan of an index: whoever looks for unused ones looks there. For a
+/// superuser, and from 15 on for whom it was granted to.
+const UNCOUNTED: &str = "SET LOCAL track_counts = off /* pgassay */";
+
 async fn read_all(
     session: &Session,
-    reading: &Reading<'_>,
+    reading: &Metered<'_>,
     options: &ReadOptions,
 ) -> Result<Blueprint, ShadowError> {
     let version_num = session.version_num();
@@ -61,6 +67,7 @@ async fn read_all(
         .map(|row| Ok((field(row, "name")?, field(row, "setting")?)))
         .collect::<Result<Vec<(String, String)>, ShadowError>>()?;
     reading.batch(NEUTRAL).await?;
+    let uncounted = reading.attempt(UNCOUNTED, &[]).await?.is_ok();
     let row = reading
         .row(newest(version_num, DATABASE), &[])
         .await?
@@ -91,12 +98,13 @@ async fn read_all(
         enums: schema::enums(reading).await?,
         endpoints: Vec::new(),
         lacking: Vec::new(),
+        taken: Taken::default(),
     };
     sizes(reading, &mut blueprint).await?;
     statistics::read(reading, version_num, rights, &mut blueprint).await?;
     heights::read(reading, &mut blueprint).await?;
     if options.endpoints {
-        endpoints::read(session, reading, &mut blueprint).await?;
+        endpoints::read(reading, uncounted, &mut blueprint).await?;
     }
     Ok(blueprint)
 }
@@ -107,13 +115,10 @@ pub(crate) const NEUTRAL: &str = "SET LOCAL search_path = pg_catalog; SET LOCAL 
     SET LOCAL bytea_output = hex; SET LOCAL lc_monetary = 'C'; SET LOCAL lc_numeric = 'C'; \
     SET LOCAL quote_all_identifiers = off /* pgassay */";
 
-async fn sizes(reading: &Reading<'_>, blueprint: &mut Blueprint) -> Result<(), ShadowError> {
+async fn sizes(reading: &Metered<'_>, blueprint: &mut Blueprint) -> Result<(), ShadowError> {
     for row in &reading.rows(LOCKED, &[]).await? {
-        blueprint.lacking.push(Lacking {
-            relation: Some(name(row)?),
-            what: "all of it".into(),
-            why: "it was under an ACCESS EXCLUSIVE lock".into(),
-        });
+        let why = "it was under an ACCESS EXCLUSIVE lock";
+        blueprint.lacking.push(Lacking::grave(name(row)?, "all of it", why));
     }
     for row in &reading.rows(SIZES, &[]).await? {
         let size = Size {
@@ -129,25 +134,23 @@ async fn sizes(reading: &Reading<'_>, blueprint: &mut Blueprint) -> Result<(), S
             height: None,
             first_page: None,
         };
+        let is_heap = size.method.as_deref().is_none_or(|method| method == "heap");
         let why = if size.kind == "f" {
-            Some("it is foreign: only its server plans it")
+            Some(("it is foreign: only its server plans it", true))
+        } else if size.kind == "r" && !is_heap {
+            Some(("its access method is not heap", true))
         } else if field(row, "row_security")? {
-            Some("row-level security acts on it for this role")
+            Some(("row-level security acts on it for this role", false))
         } else if field(row, "page_costs")? {
-            Some("its tablespace has page costs of its own")
-        } else if size.kind == "r" && size.method.as_deref().is_some_and(|method| method != "heap")
-        {
-            Some("its access method is not heap")
+            Some(("its tablespace has page costs of its own", false))
         } else {
             None
         };
-        if let Some(why) = why {
-            let relation = size.of_relation.clone().unwrap_or_else(|| size.name.clone());
-            blueprint.lacking.push(Lacking {
-                relation: Some(RelationName { schema: size.schema.clone(), name: relation }),
-                what: "its plans".into(),
-                why: why.into(),
-            });
+        if let Some((why, grave)) = why {
+            let name = size.of_relation.clone().unwrap_or_else(|| size.name.clone());
+            let relation = Some(RelationName { schema: size.schema.clone(), name });
+            let (what, why) = ("its plans".to_owned(), why.to_owned());
+            blueprint.lacking.push(Lacking { relation, what, why, grave });
         }
         if size.kind != "f" {
             blueprint.sizes.push(size);

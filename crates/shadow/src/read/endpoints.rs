@@ -1,33 +1,43 @@
 //! Rows at both ends of B-trees: the planner looks up the real ends of an index where a value lies at the end of
 //! the histogram (`get_actual_variable_range` in selfuncs.c), so a few real rows have to be in the shadow.
+//!
+//! Such a look is a scan of the index, which the source counts (`pg_stat_user_indexes.idx_scan`, also when the
+//! transaction is rolled back): one of an index that nobody scans would keep it from being found unused. So the
+//! looks are not counted where the role may say so, and else taken only where another one changes nothing.
 
 use super::field;
+use super::meter::Metered;
 use crate::ShadowError;
 use crate::blueprint::{Blueprint, EndpointRow, Lacking};
 use pgassay_model::index::RelationName;
-use pgassay_postgres::{Reading, Session};
 use pgassay_sql::{quote_identifier, quote_qualified};
 use std::collections::BTreeSet;
-use tokio_postgres::SimpleQueryMessage;
 
 const LEADING_KEYS: &str = include_str!("../sql/leading_keys.130000.sql");
 /// An end is one descent of an index; what takes longer goes another way, and is given up.
 const GUARDS: &str = "SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off; SET LOCAL enable_bitmapscan = off; \
     SET LOCAL statement_timeout = 1000 /* pgassay */";
+/// Names of columns that a sentence holds.
+const NAMED: usize = 5;
 
-/// Reads them into the blueprint, each row once.
+/// Reads them into the blueprint, each row once; `uncounted`: scans are not counted in this reading.
 pub(super) async fn read(
-    session: &Session,
-    reading: &Reading<'_>,
+    reading: &Metered<'_>,
+    uncounted: bool,
     blueprint: &mut Blueprint,
 ) -> Result<(), ShadowError> {
     let keys = reading.rows(LEADING_KEYS, &[]).await?;
     reading.batch(GUARDS).await?;
     let mut known: BTreeSet<(RelationName, Vec<Option<String>>)> = BTreeSet::new();
+    let mut left_alone = BTreeSet::new();
     for row in &keys {
         let relation = super::name(row)?;
         let (key, columns): (String, Vec<String>) = (field(row, "key")?, field(row, "columns")?);
-        match ends(session, reading, &relation, &key, &columns).await? {
+        if !uncounted && !field::<bool>(row, "harmless")? {
+            left_alone.insert(format!("{relation} ({key})"));
+            continue;
+        }
+        match ends(reading, &relation, &key, &columns).await? {
             Ok(rows) => {
                 for values in rows {
                     if known.insert((relation.clone(), values.clone())) {
@@ -40,20 +50,28 @@ pub(super) async fn read(
                     }
                 }
             }
-            Err(why) => blueprint.lacking.push(Lacking {
-                relation: None,
-                what: format!("the ends of {key} on {relation}, for which its histogram stands"),
+            Err(why) => blueprint.lacking.push(Lacking::general(
+                format!("the ends of {key} on {relation}, for which its histogram stands"),
                 why,
-            }),
+            )),
         }
+    }
+    if !left_alone.is_empty() {
+        let mut names: Vec<String> = left_alone.iter().take(NAMED).cloned().collect();
+        if left_alone.len() > NAMED {
+            names.push(format!("{} more", left_alone.len() - NAMED));
+        }
+        blueprint.lacking.push(Lacking::general(
+            format!("the ends of {}, for which histograms stand", names.join(", ")),
+            "their indexes were never scanned, and a look would count as a scan; from 15 on GRANT SET ON PARAMETER track_counts TO the role lets it look uncounted",
+        ));
     }
     Ok(())
 }
 
 /// The first and the last row by `key`, in text form, or why not.
 async fn ends(
-    session: &Session,
-    reading: &Reading<'_>,
+    reading: &Metered<'_>,
     relation: &RelationName,
     key: &str,
     columns: &[String],
@@ -68,16 +86,8 @@ async fn ends(
     };
     // By the simple protocol, in which every type comes as text.
     let sql = format!("SAVEPOINT ends; {}; {}; RELEASE SAVEPOINT ends", end("ASC"), end("DESC"));
-    match session.client().simple_query(&sql).await {
-        Ok(messages) => Ok(Ok(messages
-            .into_iter()
-            .filter_map(|message| match message {
-                SimpleQueryMessage::Row(row) => {
-                    Some((0..row.len()).map(|place| row.get(place).map(str::to_owned)).collect())
-                }
-                _ => None,
-            })
-            .collect())),
+    match reading.table_rows(&sql).await {
+        Ok(rows) => Ok(Ok(rows)),
         Err(error) => {
             reading
                 .batch("ROLLBACK TO SAVEPOINT ends /* pgassay */; RELEASE SAVEPOINT ends /* pgassay */")

@@ -5,9 +5,9 @@
 //! start-up cost of a scan divided by 50 is the height + 1 as long as N < 2^50.
 
 use super::field;
+use super::meter::Metered;
 use crate::ShadowError;
 use crate::blueprint::{Blueprint, Lacking};
-use pgassay_postgres::Reading;
 use pgassay_sql::{quote_identifier, quote_qualified};
 use tokio_postgres::types::Type;
 
@@ -25,14 +25,14 @@ const ROOT_IS_LEAF: u64 = 2;
 
 /// Reads them into the blueprint; what can't be read is left None, and estimated when built.
 pub(super) async fn read(
-    reading: &Reading<'_>,
+    reading: &Metered<'_>,
     blueprint: &mut Blueprint,
 ) -> Result<(), ShadowError> {
     heights(reading, blueprint).await?;
     first_pages(reading, blueprint).await
 }
 
-async fn heights(reading: &Reading<'_>, blueprint: &mut Blueprint) -> Result<(), ShadowError> {
+async fn heights(reading: &Metered<'_>, blueprint: &mut Blueprint) -> Result<(), ShadowError> {
     let keys = reading.rows(KEYS, &[]).await?;
     reading.batch("SAVEPOINT alone /* pgassay */").await?;
     reading.batch(ALONE).await?;
@@ -84,7 +84,7 @@ fn height(row: &tokio_postgres::Row, index: &str) -> Option<u32> {
 
 /// A GIN index's metapage holds its numbers of entries and pages. Through pageinspect as it is now, else from the
 /// file, as it was written last; both take a superuser's rights.
-async fn first_pages(reading: &Reading<'_>, blueprint: &mut Blueprint) -> Result<(), ShadowError> {
+async fn first_pages(reading: &Metered<'_>, blueprint: &mut Blueprint) -> Result<(), ShadowError> {
     let gin: Vec<usize> = (0..blueprint.sizes.len())
         .filter(|place| {
             blueprint
@@ -124,14 +124,12 @@ async fn first_pages(reading: &Reading<'_>, blueprint: &mut Blueprint) -> Result
         }
     }
     if !unread.is_empty() {
-        blueprint.lacking.push(Lacking {
-            relation: None,
-            what: format!(
-                "numbers of entries of the GIN indexes {}, for which the planner's default stands",
-                unread.join(", ")
-            ),
-            why: "only a superuser may read an index's pages".into(),
-        });
+        let what = format!(
+            "numbers of entries of the GIN indexes {}, for which the planner's default stands",
+            unread.join(", ")
+        );
+        let why = "only a superuser may read an index's pages";
+        blueprint.lacking.push(Lacking::general(what, why));
     }
     Ok(())
 }

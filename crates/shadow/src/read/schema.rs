@@ -1,10 +1,10 @@
 //! DDL written from the catalogs, in the order in which it is best run: no client program is needed.
 
+use super::meter::Metered;
 use super::{field, newest};
 use crate::ShadowError;
-use crate::blueprint::{Definition, EnumLabel};
+use crate::blueprint::{Definition, EnumLabel, Need};
 use pgassay_model::index::RelationName;
-use pgassay_postgres::Reading;
 
 const SCHEMAS: &str = include_str!("../sql/schemas.130000.sql");
 const EXTENSIONS: &str = include_str!("../sql/extensions.130000.sql");
@@ -24,13 +24,13 @@ const VIEWS: &str = include_str!("../sql/views.130000.sql");
 const ENUMS: &str = include_str!("../sql/enums.130000.sql");
 
 /// Schemas and enum types.
-pub(super) async fn beginnings(reading: &Reading<'_>) -> Result<Vec<Definition>, ShadowError> {
+pub(super) async fn beginnings(reading: &Metered<'_>) -> Result<Vec<Definition>, ShadowError> {
     statements(reading, SCHEMAS).await
 }
 
 /// Everything else but views and rules.
 pub(super) async fn definitions(
-    reading: &Reading<'_>,
+    reading: &Metered<'_>,
     version_num: u32,
 ) -> Result<Vec<Definition>, ShadowError> {
     let mut definitions = Vec::new();
@@ -48,12 +48,12 @@ pub(super) async fn definitions(
 }
 
 /// Views and rules.
-pub(super) async fn views(reading: &Reading<'_>) -> Result<Vec<Definition>, ShadowError> {
+pub(super) async fn views(reading: &Metered<'_>) -> Result<Vec<Definition>, ShadowError> {
     statements(reading, VIEWS).await
 }
 
 /// Labels of enum types.
-pub(super) async fn enums(reading: &Reading<'_>) -> Result<Vec<EnumLabel>, ShadowError> {
+pub(super) async fn enums(reading: &Metered<'_>) -> Result<Vec<EnumLabel>, ShadowError> {
     let rows = reading.rows(ENUMS, &[]).await?;
     rows.iter()
         .map(|row| {
@@ -67,15 +67,22 @@ pub(super) async fn enums(reading: &Reading<'_>) -> Result<Vec<EnumLabel>, Shado
         .collect()
 }
 
-async fn statements(reading: &Reading<'_>, sql: &str) -> Result<Vec<Definition>, ShadowError> {
+async fn statements(reading: &Metered<'_>, sql: &str) -> Result<Vec<Definition>, ShadowError> {
     let rows = reading.rows(sql, &[]).await?;
     rows.iter()
         .map(|row| {
             let schema: Option<String> = field(row, "schema")?;
             let name: Option<String> = field(row, "relation")?;
+            // Of tables and indexes only.
+            let need: Option<String> = row.try_get("need").unwrap_or(None);
             Ok(Definition {
                 relation: schema.zip(name).map(|(schema, name)| RelationName { schema, name }),
                 sql: field(row, "statement")?,
+                need: match need.as_deref() {
+                    Some("precision") => Need::Precision,
+                    Some("nothing") => Need::Nothing,
+                    _ => Need::Plans,
+                },
             })
         })
         .collect()

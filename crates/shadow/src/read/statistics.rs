@@ -1,9 +1,9 @@
 //! The planner's statistics: `pg_statistic` where it may be read, else what `pg_stats` shows.
 
+use super::meter::Metered;
 use super::{field, newest};
 use crate::ShadowError;
 use crate::blueprint::{Blueprint, ColumnStatistics, ExtendedStatistics, Figures, Lacking, Slot};
-use pgassay_postgres::Reading;
 use tokio_postgres::Row;
 
 const STATISTICS: &str = include_str!("../sql/statistics.130000.sql");
@@ -30,7 +30,7 @@ pub(super) struct Rights {
 
 /// Reads them into the blueprint, and what is not readable as lacking.
 pub(super) async fn read(
-    reading: &Reading<'_>,
+    reading: &Metered<'_>,
     version_num: u32,
     rights: Rights,
     blueprint: &mut Blueprint,
@@ -45,6 +45,7 @@ pub(super) async fn read(
                 relation: Some(super::name(row)?),
                 what: field(row, "what")?,
                 why: "this role may not read it; GRANT pg_read_all_data TO the role".into(),
+                grave: field(row, "grave")?,
             });
         }
     }
@@ -54,11 +55,10 @@ pub(super) async fn read(
         }
     } else {
         for row in &reading.rows(WITHOUT_DATA, &[]).await? {
-            blueprint.lacking.push(Lacking {
-                relation: Some(super::name(row)?),
-                what: "its extended statistics".into(),
-                why: "this role may not read pg_statistic_ext_data; GRANT pg_read_all_data TO the role".into(),
-            });
+            let why =
+                "this role may not read pg_statistic_ext_data; GRANT pg_read_all_data TO the role";
+            let what = "its extended statistics";
+            blueprint.lacking.push(Lacking::slight(super::name(row)?, what, why));
         }
     }
     Ok(())

@@ -13,7 +13,9 @@ WITH locked AS MATERIALIZED (
      AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend d
                       WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid AND d.deptype = 'e')
 )
-SELECT made.schema, made.relation, made.statement
+SELECT made.schema, made.relation, made.statement,
+       -- A foreign key counts in joins with the relation that it refers to, which is lacking where the key is.
+       CASE made.rank WHEN 3 THEN 'nothing' WHEN 4 THEN 'precision' ELSE 'plans' END AS need
   FROM (
     SELECT 1 AS rank, i.indexrelid AS oid, r.nspname AS schema, r.relname AS relation,
            CASE WHEN x.oid IS NULL THEN pg_catalog.pg_get_indexdef(i.indexrelid)

@@ -2,7 +2,14 @@
 SELECT n.nspname::pg_catalog.text AS schema, t.relname::pg_catalog.text AS relation, made.key,
        ARRAY(SELECT a.attname::pg_catalog.text FROM pg_catalog.pg_attribute a
               WHERE a.attrelid = i.indrelid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
-              ORDER BY a.attnum) AS columns
+              ORDER BY a.attnum) AS columns,
+       -- Whether a look by any B-tree that the planner may take for it counts where nobody minds: one of them that was
+       -- never scanned and enforces nothing would no longer be known for unused.
+       pg_catalog.current_setting('track_counts') = 'off' OR NOT EXISTS (
+         SELECT 1 FROM pg_catalog.pg_index u
+          WHERE u.indrelid = i.indrelid AND u.indisvalid AND NOT u.indisunique AND NOT u.indisexclusion
+            AND pg_catalog.pg_get_indexdef(u.indexrelid, 1, false) = made.key
+            AND coalesce(pg_catalog.pg_stat_get_numscans(u.indexrelid), 0) = 0) AS harmless
   FROM pg_catalog.pg_index i
   JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
   JOIN pg_catalog.pg_am am ON am.oid = c.relam

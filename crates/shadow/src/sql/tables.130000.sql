@@ -13,7 +13,9 @@ WITH locked AS MATERIALIZED (
      AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend d
                       WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid AND d.deptype = 'e')
 )
-SELECT made.schema, made.relation, made.statement
+SELECT made.schema, made.relation, made.statement,
+       -- What an INSERT evaluates: no plan of another statement depends on it.
+       CASE WHEN made.rank = 6 THEN 'nothing' WHEN made.rank = 4 THEN 'precision' ELSE 'plans' END AS need
   FROM (
     SELECT 1 AS rank, c.oid, 0 AS place, NULL::pg_catalog.text AS schema, NULL::pg_catalog.text AS relation,
            pg_catalog.format('CREATE SEQUENCE %I.%I AS %s', n.nspname, c.relname, pg_catalog.format_type(s.seqtypid, NULL)) AS statement
@@ -55,7 +57,8 @@ SELECT made.schema, made.relation, made.statement
       FROM relation r
       JOIN pg_catalog.pg_constraint x ON x.conrelid = r.oid AND x.contype = 'c'
     UNION ALL
-    SELECT 5, r.oid, i.inhseqno, r.nspname, r.relname,
+    -- A parent without one of its heirs is lacking; an heir without its parent is not.
+    SELECT 5, r.oid, i.inhseqno, p.nspname, p.relname,
            CASE WHEN c.relispartition
                 THEN pg_catalog.format('ALTER TABLE ONLY %I.%I ATTACH PARTITION %I.%I %s', p.nspname, p.relname, r.nspname,
                        r.relname, pg_catalog.pg_get_expr(c.relpartbound, c.oid))
@@ -65,8 +68,7 @@ SELECT made.schema, made.relation, made.statement
       JOIN pg_catalog.pg_inherits i ON i.inhrelid = r.oid
       JOIN relation p ON p.oid = i.inhparent
     UNION ALL
-    -- What an INSERT evaluates. No plan of another statement depends on it, so no relation is named.
-    SELECT 6, r.oid, a.attnum, NULL, NULL,
+    SELECT 6, r.oid, a.attnum, r.nspname, r.relname,
            CASE WHEN a.attidentity <> ''
                 THEN pg_catalog.format('ALTER TABLE %I.%I ALTER COLUMN %I ADD GENERATED %s AS IDENTITY', r.nspname, r.relname,
                        a.attname, CASE a.attidentity WHEN 'a' THEN 'ALWAYS' ELSE 'BY DEFAULT' END)
