@@ -53,6 +53,7 @@ impl Server {
             cost_after: 0.0,
             indexes: Vec::new(),
             rejected: Vec::new(),
+            considered: Vec::new(),
             skipped: Vec::new(),
         };
         let (now, interrupt) = (Timestamp::now(), Interrupt::default());
@@ -187,6 +188,46 @@ fn statistics_of_columns_that_go_together_make_estimates_right() {
 }
 
 #[test]
+fn where_other_relations_are_joined_the_conditions_of_the_only_restricted_one_are_what_is_wrong() {
+    let server = Server::new(CUSTOMERS);
+    for sql in [
+        "CREATE TABLE families (family int PRIMARY KEY, name text NOT NULL)",
+        "INSERT INTO families SELECT n, 'family ' || n FROM generate_series(0, 19) n",
+        "VACUUM ANALYZE families",
+    ] {
+        server.execute(sql);
+    }
+    let joined = statement(
+        "joined",
+        "SELECT c.id, f.name FROM customers c JOIN families f ON f.family = c.family WHERE c.city = $1 AND c.zip = $2",
+        &[&["city3", "37"], &["city7", "71"]],
+    );
+    // Both have conditions: whose are wrong can't be told.
+    let both = statement(
+        "both",
+        "SELECT c.id FROM customers c JOIN families f ON f.family = c.family WHERE c.city = $1 AND c.kind = $2 AND f.name = $3",
+        &[&["city3", "37", "family 18"]],
+    );
+    let crossed = statement(
+        "crossed",
+        "SELECT c.id FROM customers c, families f WHERE c.city = $1 AND c.zip = $2",
+        &[&["city3", "37"]],
+    );
+    let all = [joined, both, crossed];
+    for statement in &all {
+        server.call(statement, 20);
+    }
+    let found = server.advice(&workload(&all)).statistics;
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert_eq!(found[0].statements, ["joined"]);
+    assert_eq!(found[0].definition.columns, ["city", "zip"]);
+    server.execute(&found[0].ddl);
+    server.execute(&found[0].analyze);
+    let after = server.estimate(&all[0]);
+    assert!((100.0..400.0).contains(&after), "200 rows come, {after} are expected");
+}
+
+#[test]
 fn a_foreign_key_without_an_index_gets_one_where_the_other_side_is_deleted_from() {
     let server = Server::new(CUSTOMERS);
     for sql in [
@@ -311,6 +352,7 @@ fn rewrites_are_kept_where_the_planner_finds_them_cheaper() {
         "CREATE TABLE orders (id int PRIMARY KEY, customer_id int NOT NULL, state int NOT NULL, wide text NOT NULL)",
         "INSERT INTO orders SELECT n, 1 + n % 40000, n % 3, repeat('x', 250) FROM generate_series(1, 20000) n",
         "CREATE INDEX ON orders (state, customer_id)",
+        "ALTER TABLE orders ADD COLUMN at timestamp NOT NULL DEFAULT timestamp '2024-05-06 07:08'",
         "VACUUM ANALYZE orders",
     ] {
         server.execute(sql);
@@ -332,6 +374,16 @@ fn rewrites_are_kept_where_the_planner_finds_them_cheaper() {
             &[&["1", "50"]],
         ),
         statement("fine", "SELECT city FROM customers WHERE id = $1", &[&["7"]]),
+        // As pg_stat_statements shows them, with the values of calls that were seen.
+        statement("like", "SELECT id FROM customers WHERE city LIKE $1", &[&["%ty3"], &["%ty7"]]),
+        statement("begins", "SELECT id FROM customers WHERE city LIKE $1", &[&["ci%"], &["%ty7"]]),
+        statement(
+            "some",
+            "SELECT id FROM customers c WHERE (SELECT count(*) FROM orders o WHERE o.customer_id = c.id) > $1 AND c.zip = $2",
+            &[&["0", "7"], &["0", "9"]],
+        ),
+        statement("plus", "SELECT id FROM customers WHERE zip + $1 > $2", &[&["1", "198"]]),
+        statement("day", "SELECT id FROM orders WHERE date(at) = $1", &[&["2024-05-06"]]),
     ];
     let found = server.advice(&workload(&all)).rewrites;
     let kinds: Vec<(&str, &str, bool)> = found
@@ -347,12 +399,20 @@ fn rewrites_are_kept_where_the_planner_finds_them_cheaper() {
             ("page", "offset-pages", true),
             ("pattern", "leading-wildcard", false),
             ("star", "select-star", false),
+            ("like", "leading-wildcard", false),
+            ("some", "count-for-existence", true),
+            ("plus", "arithmetic-on-column", true),
+            ("day", "function-on-column", true),
         ],
         "{found:#?}"
     );
     let cast = found.iter().find(|rewrite| rewrite.rule == Rule::CastOnColumn).unwrap();
     let (before, after) = cast.costs.unwrap();
     assert!(after < before / 10.0, "{before} -> {after}");
+    let some = found.iter().find(|rewrite| rewrite.statement == "some").unwrap();
+    assert!(some.costs.is_some_and(|(before, after)| after < before), "{some:?}");
+    let day = found.iter().find(|rewrite| rewrite.statement == "day").unwrap();
+    assert!(day.reason.contains("it pays with an index on the column"), "{day:?}");
 }
 
 #[test]

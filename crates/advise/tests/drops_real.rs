@@ -67,7 +67,7 @@ const IDLE: &[&str] = &[
     "ALTER TABLE items ADD CONSTRAINT of_constraint UNIQUE (b) WITH (fillfactor = 10)",
     "CREATE UNIQUE INDEX idle_identity ON items (c) WITH (fillfactor = 10)",
     "ALTER TABLE items REPLICA IDENTITY USING INDEX idle_identity",
-    "CREATE INDEX of_key ON items (f) WITH (fillfactor = 10)",
+    "CREATE INDEX of_key ON items (f) WITH (fillfactor = 10, deduplicate_items = off)",
     "CREATE INDEX small ON items (a, d)",
     "CREATE INDEX scanned ON items ((d + 1)) WITH (fillfactor = 10)",
     "CREATE TABLE parts (k int NOT NULL, v int NOT NULL) PARTITION BY RANGE (k)",

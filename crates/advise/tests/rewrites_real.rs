@@ -4,7 +4,7 @@
 
 use pgassay_model::snapshot::Snapshot;
 use pgassay_postgres::{Session, SessionOptions};
-use pgassay_sql::{Rewrite, Rule, rewrites, with_literals};
+use pgassay_sql::{Rewrite, Rule, rewrites, rewrites_of_calls, with_literals};
 use pgassay_testkit::{Postgres, fresh_database, shared};
 use std::fmt::Write as _;
 
@@ -40,9 +40,18 @@ struct Shop {
 
 impl Shop {
     fn open() -> Shop {
+        Shop::with(SETUP.split(";\n"))
+    }
+
+    /// The same relations, empty.
+    fn without_rows() -> Shop {
+        Shop::with(SETUP.split(";\n").filter(|sql| !sql.trim_start().starts_with("INSERT")))
+    }
+
+    fn with<'s>(setup: impl Iterator<Item = &'s str>) -> Shop {
         let server = shared();
         let database = fresh_database(server);
-        for sql in SETUP.split(";\n") {
+        for sql in setup {
             server.execute(&database, sql).unwrap();
         }
         let settings = pgassay_postgres::dsn::resolve(&server.dsn(&database)).unwrap();
@@ -74,6 +83,20 @@ impl Shop {
         let text = plan[0][0].clone().unwrap();
         let json: serde_json::Value = serde_json::from_str(&text).unwrap();
         json[0]["Plan"]["Total Cost"].as_f64().unwrap()
+    }
+
+    /// The best of five executions, ms: what the machine does besides only adds.
+    fn time(&self, sql: &str, values: &[&str]) -> f64 {
+        let values: Vec<Option<String>> = values.iter().map(|v| Some((*v).to_owned())).collect();
+        let sql = with_literals(sql, &values).unwrap();
+        let once = || {
+            let sql = format!("EXPLAIN (ANALYZE, TIMING off, FORMAT JSON) {sql}");
+            let plan = self.server.query(&self.database, &sql).unwrap();
+            let json: serde_json::Value =
+                serde_json::from_str(plan[0][0].as_deref().unwrap()).unwrap();
+            json[0]["Execution Time"].as_f64().unwrap()
+        };
+        (0..5).map(|_| once()).fold(f64::INFINITY, f64::min)
     }
 
     fn only(&self, sql: &str) -> Rewrite {
@@ -190,12 +213,36 @@ const CASES: &[(&str, &[&str], bool)] = &[
         &[],
         true,
     ),
+    // As pg_stat_statements shows them: constants are parameters.
+    (
+        "SELECT name FROM customers c WHERE (SELECT count(*) FROM orders o WHERE o.customer_id = c.id) > $1",
+        &["0"],
+        true,
+    ),
+    (
+        "SELECT name FROM customers c WHERE $1 > (SELECT count(o.id) FROM orders o WHERE o.customer_id = c.id AND o.quantity = $2)",
+        &["1", "50"],
+        true,
+    ),
+    ("SELECT count(*) > $1 FROM orders WHERE state = $2", &["0", "2"], true),
+    ("SELECT count(*) >= $1 FROM orders WHERE state = $2", &["1", "9"], false),
+    ("SELECT $1 AS what, id FROM customers UNION SELECT $2, id FROM customers", &["a", "b"], true),
+    (
+        "SELECT id, state FROM orders WHERE state = $1 UNION SELECT id, state FROM orders WHERE state = $2",
+        &["1", "2"],
+        true,
+    ),
+    ("SELECT id FROM orders WHERE quantity + $1 > $2", &["10", "59"], true),
+    ("SELECT id FROM orders WHERE state - $1 = $2", &["1", "2"], false),
+    ("SELECT id FROM orders WHERE created + interval '7 days' < $1", &["2024-01-10 12:00"], true),
+    ("SELECT id FROM orders WHERE created - interval '1 day' >= '2025-11-28'", &[], true),
+    ("SELECT count(*) FROM orders WHERE extract(year FROM created) = $1", &["2025"], false),
 ];
 
 #[test]
 fn rewritten_statements_return_the_same_rows_and_cost_less_where_that_is_claimed() {
-    let shop = Shop::open();
-    let mut text = String::new();
+    let (shop, empty) = (Shop::open(), Shop::without_rows());
+    let (mut text, mut timed) = (String::new(), 0);
     for (sql, values, cheaper) in CASES {
         let rewrite = shop.only(sql);
         writeln!(text, "{}\n  {sql}\n  {}", rewrite.rule.name(), rewrite.after).unwrap();
@@ -208,10 +255,86 @@ fn rewritten_statements_return_the_same_rows_and_cost_less_where_that_is_claimed
             "{sql}\n{}",
             rewrite.after
         );
+        assert_eq!(
+            empty.rows(sql, values),
+            empty.rows(&rewrite.after, values),
+            "without rows: {sql}\n{}",
+            rewrite.after
+        );
         let (before, after) = (shop.cost(sql, values), shop.cost(&rewrite.after, values));
         assert!(!cheaper || after < before, "{sql}: {before} -> {after}\n{}", rewrite.after);
+        // A cost is no time: where it is much less, the time has to be less, too.
+        if after * 4.0 < before && !sql.starts_with("DELETE") {
+            let (before, after) = (shop.time(sql, values), shop.time(&rewrite.after, values));
+            assert!(after < before, "{sql}: {before} ms -> {after} ms\n{}", rewrite.after);
+            timed += 1;
+        }
     }
+    assert!(timed > 10, "{timed}");
     insta::assert_snapshot!("rewrites", text);
+}
+
+#[test]
+fn calls_that_were_seen_rule_a_rewrite_out_or_speak_for_it() {
+    let shop = Shop::open();
+    let calls = |sets: &[&[&str]]| -> Vec<Vec<Option<String>>> {
+        let set = |set: &&[&str]| set.iter().map(|value| Some((*value).to_owned())).collect();
+        sets.iter().map(set).collect()
+    };
+    for (sql, rule, agreeing, contradicting, check) in [
+        (
+            "SELECT name FROM customers c WHERE (SELECT count(*) FROM orders o WHERE o.customer_id = c.id) > $1 AND c.id < $2",
+            Rule::CountForExistence,
+            &[&["0", "50"][..], &["0", "90"]][..],
+            &[&["0", "50"][..], &["5", "50"]][..],
+            "$1 is always 0, as in all 2 calls seen",
+        ),
+        (
+            "SELECT $1 AS what, id FROM customers UNION SELECT $2, id FROM customers",
+            Rule::UnionOfDisjoint,
+            &[&["a", "b"][..]],
+            &[&["a", "b"][..], &["a", "a"]],
+            "$1 and $2 are never equal, as in the one call seen",
+        ),
+        (
+            "SELECT id FROM orders WHERE quantity + $1 > $2",
+            Rule::ArithmeticOnColumn,
+            &[&["10", "59"][..]],
+            &[&["10", "58.5"][..]],
+            "$2 is always a whole number, as in the one call seen",
+        ),
+        (
+            "SELECT id FROM orders WHERE date_trunc($1, created) = $2",
+            Rule::FunctionOnColumn,
+            &[&["month", "2024-02-01"][..], &["month", "2024-02-03"]],
+            &[&["month", "2024-02-01"][..], &["day", "2024-02-01"]],
+            "$1 is always month, as in all 2 calls seen",
+        ),
+        (
+            "SELECT id FROM orders WHERE extract($1 FROM created) = $2",
+            Rule::FunctionOnColumn,
+            &[&["year", "2025"][..]],
+            &[&["month", "7"][..]],
+            "$1 is always year, as in the one call seen",
+        ),
+    ] {
+        let seen = calls(agreeing);
+        let mut found = rewrites_of_calls(sql, &shop.snapshot, &seen).unwrap();
+        assert_eq!(found.len(), 1, "{sql}: {found:#?}");
+        let rewrite = found.remove(0);
+        assert_eq!(rewrite.rule, rule);
+        assert!(rewrite.check.as_deref().unwrap().contains(check), "{:?}", rewrite.check);
+        for set in agreeing {
+            // `extract($1 FROM …)` is how it is shown, and no SQL.
+            let asked = sql.replace("extract($1", "extract(year");
+            assert_eq!(shop.rows(&asked, set), shop.rows(&rewrite.after, set), "{}", rewrite.after);
+        }
+        let other = rewrites_of_calls(sql, &shop.snapshot, &calls(contradicting)).unwrap();
+        assert_eq!(other, [], "{sql}");
+    }
+    // Which unit it is only calls tell.
+    let unknown = "SELECT id FROM orders WHERE date_trunc($1, created) = $2";
+    assert_eq!(rewrites(unknown, &shop.snapshot).unwrap(), []);
 }
 
 #[test]

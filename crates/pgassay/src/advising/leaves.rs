@@ -19,7 +19,11 @@ pub async fn count(
     if snapshot.server.extensions.contains_key("pgstattuple") {
         target.progress.step(format!(
             "counting the leaf pages of {} that may be bloated (pgstatindex)",
-            if perhaps.len() == 1 { "an index".to_owned() } else { format!("{} indexes", perhaps.len()) }
+            if perhaps.len() == 1 {
+                "an index".to_owned()
+            } else {
+                format!("{} indexes", perhaps.len())
+            }
         ));
     }
     let leaves =
