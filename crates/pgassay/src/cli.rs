@@ -325,10 +325,35 @@ pub struct BundleExport {
     /// Also the first and last row of each index: what the planner estimates at the ends of a column
     #[arg(long)]
     pub with_rows: bool,
-    /// File to write; it holds values of columns
+    /// No row of any table: at the ends of columns histograms stand, as of the last ANALYZE (the default)
+    #[arg(long, conflicts_with = "with_rows")]
+    pub no_data: bool,
+    /// Pseudonyms for values: `=` on integers, texts and UUIDs is estimated as on the server
+    #[arg(long, conflicts_with_all = ["with_rows", "no_values"], long_help = HASH_VALUES)]
+    pub hash_values: bool,
+    /// No value of any column: all values of a column count as equally common
+    #[arg(long, conflicts_with = "with_rows", long_help = NO_VALUES)]
+    pub no_values: bool,
+    /// File to write (packed with zstd); it holds values of columns, unless told otherwise
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
 }
+
+const HASH_VALUES: &str = "\
+Pseudonyms for values: common values of integers, texts, UUIDs and booleans, and what statements look up by `=` and IN,
+become keyed hashes (the key is made for the export and kept nowhere; the same value is the same everywhere in the file).
+So `=`, IN and joins are estimated as on the server. Worse: ranges, BETWEEN, LIKE and columns compared so, which have no
+histogram and no list, and other types, which have only their number of distinct values. Other values in statements are
+replaced by some of the same form (digits by digits, letters by letters, dates within their year); statements that can't
+be are left out and named. Kept: how often each pseudonym occurs, from which known values may be guessed, and the schema
+with the constants that it spells out. A partial index that is proposed for a pseudonym names that: put the value in its
+place.";
+const NO_VALUES: &str = "\
+No value of any column: statistics keep shares of NULLs, widths, numbers of distinct values and the correlation with the
+order on disk. Worse: `=` is estimated as if all values of a column were equally common, ranges, LIKE and elements of
+arrays by the planner's defaults (a third of the rows above or below a value, 0.5 % between two), joins by the numbers of
+distinct values. Values in statements are replaced by some of the same form; statements that can't be are left out and
+named. Kept: the schema with the constants that it spells out.";
 
 /// What answers what-if questions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -455,6 +480,9 @@ pub struct Optimize {
     /// Folder for the report [default: pgassay-RUN]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// Don't run what was captured on the server to see whether the values drawn for it are representative
+    #[arg(long)]
+    pub no_check: bool,
     /// How to drive it.
     #[command(flatten)]
     pub drive: Drive,
@@ -480,9 +508,6 @@ pub struct HistoryArgs {
 #[derive(Debug, Args)]
 pub struct ReportArgs {
     /// The run, or `latest`
-    /// Don't run what was captured on the server to see whether the values drawn for it are representative
-    #[arg(long)]
-    pub no_check: bool,
     pub run: String,
     /// Format
     #[arg(long, value_enum, default_value_t = Format::Md)]

@@ -1,13 +1,17 @@
-//! Advice by the shadow planner: on a server, from a bundle when the server is gone, and nothing left of a process
-//! that was killed.
+//! Advice by the shadow planner: on a server, from a bundle when the server is gone, beside another engine where it
+//! lacks some relations, and nothing left of a process that was killed.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod support;
 
+use pgassay_testkit::{Postgres, fresh_database, shared};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use support::{answer, command};
+use support::{Answer, answer, command};
 
 const TABLE: [&str; 2] = [
     "CREATE TABLE visits (id int PRIMARY KEY, person int, secret text);
@@ -66,26 +70,290 @@ fn a_bundle_brings_the_servers_own_advice_and_a_killed_process_leaves_no_shadow(
     }
     assert_eq!(shadows(place.path()), Vec::<PathBuf>::new());
 
-    // Killed as soon as its shadow's directory is there.
-    let mut child = command(state.path())
-        .args(["advise", "--bundle", &file])
-        .env("TMPDIR", place.path())
-        .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::null())
-        .spawn()
+    // Signalled as soon as its shadow's directory is there.
+    for signal in [nix::sys::signal::SIGINT, nix::sys::signal::SIGKILL] {
+        let mut child = command(state.path())
+            .args(["advise", "--bundle", &file])
+            .env("TMPDIR", place.path())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let end = Instant::now() + Duration::from_secs(30);
+        while shadows(place.path()).is_empty()
+            && Instant::now() < end
+            && child.try_wait().unwrap().is_none()
+        {
+            std::thread::yield_now();
+        }
+        let process = nix::unistd::Pid::from_raw(child.id() as i32);
+        nix::sys::signal::kill(process, signal).unwrap();
+        child.wait().unwrap();
+        if signal == nix::sys::signal::SIGINT {
+            // Ctrl-C lets it clean up itself.
+            assert_eq!(shadows(place.path()), Vec::<PathBuf>::new());
+        }
+        // Its watcher or the next run removes what it left; a server that is still ending may take either a while.
+        while !shadows(place.path()).is_empty() {
+            assert!(Instant::now() < end, "{:?}", shadows(place.path()));
+            assert_eq!(run(&["advise", "--bundle", &file]).status, 0);
+        }
+    }
+}
+
+/// A workload of one file for each statement.
+fn workload(directory: &Path, statements: &[(&str, &str)]) -> String {
+    let workload = directory.join("workload");
+    std::fs::create_dir_all(&workload).unwrap();
+    for (id, sql) in statements {
+        std::fs::write(workload.join(format!("{id}.sql")), sql).unwrap();
+    }
+    workload.display().to_string()
+}
+
+fn run(state: &Path, arguments: &[&str]) -> Answer {
+    answer(command(state).args(arguments).arg("--json"))
+}
+
+/// The document within a bundle.
+fn unpacked(bundle: &str) -> String {
+    let bytes = std::fs::read(bundle).unwrap();
+    let length = u32::from_le_bytes(bytes[4..8].try_into().unwrap()) as usize;
+    let mut packed = &bytes[8 + length..];
+    let mut text = String::new();
+    ruzstd::decoding::StreamingDecoder::new(&mut packed)
+        .unwrap()
+        .read_to_string(&mut text)
         .unwrap();
-    let end = Instant::now() + Duration::from_secs(30);
-    while shadows(place.path()).is_empty()
-        && Instant::now() < end
-        && child.try_wait().unwrap().is_none()
-    {
-        std::thread::yield_now();
+    text
+}
+
+/// What is proposed, and by whom.
+fn engines(advice: &Value) -> BTreeMap<String, String> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let indexes = advice["indexes"].as_array().unwrap();
+    indexes.iter().map(|index| (text(&index["relation"]), text(&index["engine"]))).collect()
+}
+
+/// A relation that a shadow can be built of, and one of a type that only this server has.
+fn partly_strange(server: &Postgres) -> String {
+    let database = fresh_database(server);
+    for sql in [
+        TABLE[0],
+        "CREATE TYPE strange; CREATE FUNCTION strange_in(cstring) RETURNS strange LANGUAGE internal IMMUTABLE STRICT AS 'int4in';
+         CREATE FUNCTION strange_out(strange) RETURNS cstring LANGUAGE internal IMMUTABLE STRICT AS 'int4out';
+         CREATE TYPE strange (INPUT = strange_in, OUTPUT = strange_out, LIKE = int4);
+         CREATE TABLE odd (id int PRIMARY KEY, person int, thing strange);
+         INSERT INTO odd SELECT g, g % 5000, (g % 10)::text::strange FROM generate_series(1, 50000) g",
+        TABLE[1],
+        "VACUUM ANALYZE odd",
+    ] {
+        server.execute(&database, sql).unwrap();
     }
-    child.kill().unwrap();
-    child.wait().unwrap();
-    // Its watcher or the next run removes what it left; a server that is still ending may take either a while.
-    while !shadows(place.path()).is_empty() {
-        assert!(Instant::now() < end, "{:?}", shadows(place.path()));
-        assert_eq!(run(&["advise", "--bundle", &file]).status, 0);
+    database
+}
+
+#[test]
+fn what_the_shadow_lacks_is_answered_by_the_next_engine_statement_by_statement() {
+    let server = shared();
+    let database = partly_strange(server);
+    let state = tempfile::tempdir().unwrap();
+    let workload = workload(
+        state.path(),
+        &[
+            ("plain", "SELECT * FROM visits WHERE person = 77"),
+            ("strange", "SELECT * FROM odd WHERE person = 77"),
+        ],
+    );
+    let dsn = server.dsn(&database);
+    let bundle = state.path().join("b").display().to_string();
+    let advise = ["advise", &dsn, "--workload", &workload];
+    let both = |other: &str| {
+        BTreeMap::from([
+            ("public.odd".into(), other.into()),
+            ("public.visits".into(), "shadow".into()),
+        ])
+    };
+
+    // Without HypoPG there are rules for it.
+    let advice = run(state.path(), &advise).json();
+    assert_eq!(advice["engine"], "shadow", "{advice:#}");
+    assert_eq!(engines(&advice), both("rule"), "{advice:#}");
+    let elsewhere = advice["elsewhere"].as_array().unwrap();
+    assert_eq!(elsewhere.len(), 1, "{advice:#}");
+    assert_eq!(elsewhere[0]["statement"], "strange");
+    let reason = elsewhere[0]["reason"].as_str().unwrap();
+    assert!(reason.contains("public.odd") && reason.contains("strange"), "{reason}");
+    let load = &advice["target_load"];
+    assert!(
+        load["statements"].as_u64().unwrap() > 30 && load["bytes"].as_u64().unwrap() > 1000,
+        "{load}"
+    );
+    assert!(load["explains"].as_u64().unwrap() >= 1, "{load}");
+
+    let text = answer(command(state.path()).args(advise)).stdout;
+    assert!(text.contains("(estimates of the rule from statistics)"), "{text}");
+    let file = state.path().join("plan.json").display().to_string();
+    let plan = run(state.path(), &["plan", &dsn, "--workload", &workload, "-o", &file]).json();
+    let sources: BTreeMap<String, &str> = plan["changes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|change| change["kind"] == "create_index")
+        .map(|change| (change["title"].to_string(), change["expected"]["source"].as_str().unwrap()))
+        .collect();
+    assert_eq!(sources.len(), 2, "{plan:#}");
+    assert!(
+        sources.iter().all(|(title, source)| (*source == "rule") == title.contains("odd")),
+        "{sources:?}"
+    );
+
+    // The same from a bundle, where nobody else is left to ask.
+    let exported =
+        run(state.path(), &["bundle", "export", &dsn, "--workload", &workload, "-o", &bundle]);
+    assert_eq!(exported.status, 0, "{}", exported.stdout);
+    let apart = run(state.path(), &["advise", "--bundle", &bundle]).json();
+    assert_eq!(engines(&apart), both("rule"), "{apart:#}");
+
+    // The shadow alone, when it is asked for by name.
+    let alone = run(state.path(), &[&advise[..], &["--engine", "shadow"]].concat()).json();
+    assert_eq!(engines(&alone).len(), 1, "{alone:#}");
+    assert_eq!(alone["skipped"].as_array().unwrap().len(), 1, "{alone:#}");
+
+    if server.execute(&database, "CREATE EXTENSION hypopg").is_ok() {
+        let advice = run(state.path(), &advise).json();
+        assert_eq!(engines(&advice), both("hypopg"), "{advice:#}");
+        let text = answer(command(state.path()).args(advise).arg("-v")).stdout;
+        assert!(text.contains("answered by hypopg in place of shadow: strange"), "{text}");
+        assert!(text.contains("(by hypopg)"), "{text}");
+        assert!(
+            text.contains("load on the server: ") && text.contains("plans were made there"),
+            "{text}"
+        );
     }
+}
+
+#[test]
+fn a_role_that_may_read_some_relations_is_advised_on_those_by_the_shadow() {
+    let server = shared();
+    let database = fresh_database(server);
+    for sql in TABLE.iter().chain(&["CREATE TABLE closed AS SELECT * FROM visits"]) {
+        server.execute(&database, sql).unwrap();
+    }
+    let role = format!("reader_{database}");
+    let grants = format!("CREATE ROLE {role} LOGIN; GRANT SELECT ON visits TO {role}");
+    server.execute(&database, &grants).unwrap();
+    let state = tempfile::tempdir().unwrap();
+    let workload = workload(
+        state.path(),
+        &[
+            ("open", "SELECT * FROM visits WHERE person = 77"),
+            ("closed", "SELECT * FROM closed WHERE person = 77"),
+        ],
+    );
+    let dsn = server.dsn(&database).replace("postgres@", &format!("{role}@"));
+    let advice = run(state.path(), &["advise", &dsn, "--workload", &workload]).json();
+    assert_eq!(advice["engine"], "shadow", "{advice:#}");
+    assert_eq!(engines(&advice)["public.visits"], "shadow", "{advice:#}");
+    let elsewhere = advice["elsewhere"].as_array().unwrap();
+    assert!(elsewhere.len() == 1 && elsewhere[0]["engine"] == "rule", "{advice:#}");
+    let reason = elsewhere[0]["reason"].as_str().unwrap();
+    assert!(reason.contains("GRANT pg_read_all_data"), "{reason}");
+
+    // Who may read none of them gets no shadow, and is told.
+    let sql = format!("REVOKE SELECT ON visits FROM {role}; GRANT pg_monitor TO {role}");
+    server.execute(&database, &sql).unwrap();
+    let advice = run(state.path(), &["advise", &dsn, "--workload", &workload]).json();
+    assert_eq!(advice["engine"], "rule", "{advice:#}");
+    assert!(advice["notes"].to_string().contains("can't answer for public.visits"), "{advice:#}");
+    // HypoPG plans on the server, which does not let it plan either.
+    if server.execute(&database, "CREATE EXTENSION hypopg").is_ok() {
+        let advice = run(state.path(), &["advise", &dsn, "--workload", &workload]).json();
+        let elsewhere = advice["elsewhere"].as_array().unwrap();
+        assert_eq!(elsewhere.len(), 2, "{advice:#}");
+        assert!(elsewhere.iter().all(|one| one["engine"] == "rule"), "{advice:#}");
+        assert!(elsewhere[0]["reason"].to_string().contains("42501"), "{advice:#}");
+    }
+}
+
+/// Values that nothing else holds.
+const SECRETS: [&str; 4] = ["alice@example.com", "bob@example.com", "pentagon", "1987-06-05"];
+
+#[test]
+fn a_bundle_without_values_holds_none_and_with_hashes_looks_up_by_equality_as_the_server() {
+    let server = shared();
+    let database = fresh_database(server);
+    for sql in [
+        "CREATE TABLE people (id int PRIMARY KEY, mail text, street text, born date, state text NOT NULL
+           CHECK (state IN ('open', 'closed')));
+         INSERT INTO people SELECT g, CASE WHEN g % 4 = 0 THEN 'alice@example.com' WHEN g % 50 = 1 THEN 'bob@example.com'
+             ELSE 'user' || g || '@example.org' END, CASE WHEN g % 3 = 0 THEN 'pentagon' ELSE 'street ' || g % 900 END,
+           CASE WHEN g % 5 = 0 THEN date '1987-06-05' ELSE date '1950-01-01' + g % 20000 END,
+           CASE WHEN g % 100 = 0 THEN 'open' ELSE 'closed' END FROM generate_series(1, 40000) g;
+         CREATE INDEX people_open ON people (born) WHERE state = 'open'",
+        "VACUUM ANALYZE people",
+    ] {
+        server.execute(&database, sql).unwrap();
+    }
+    let state = tempfile::tempdir().unwrap();
+    let equal = [
+        (
+            "alice",
+            "SELECT id FROM people WHERE mail = 'alice@example.com' /* for alice@example.com */",
+        ),
+        ("bob", "SELECT id FROM people WHERE mail IN ('bob@example.com', 'user7@example.org')"),
+        ("open", "SELECT id FROM people WHERE state = 'open' AND born IS NOT NULL LIMIT 10"),
+        ("parameter", "-- params: [\"bob@example.com\"]\nSELECT id FROM people WHERE mail = $1"),
+    ];
+    let others = [
+        ("born", "SELECT id FROM people WHERE born = date '1987-06-05'"),
+        ("street", "SELECT id FROM people WHERE street LIKE 'pentagon%'"),
+        ("escaped", "SELECT id FROM people WHERE mail = E'bob@example.com\\n'"),
+    ];
+    let dsn = server.dsn(&database);
+    let cost = |bundle: &str| run(state.path(), &["advise", "--bundle", bundle]).json();
+    let export = |name: &str, flags: &[&str], workload: &str| {
+        let file = state.path().join(name).display().to_string();
+        let arguments = ["bundle", "export", &dsn, "--workload", workload, "-o", &file];
+        let exported = run(state.path(), &[&arguments[..], flags].concat());
+        assert_eq!(exported.status, 0, "{}", exported.stdout);
+        (file, exported.json())
+    };
+    let workload_of_equal = workload(state.path(), &equal);
+    let (kept, _) = export("kept", &["--no-data"], &workload_of_equal);
+    assert!(unpacked(&kept).contains("pentagon"));
+    let (hashed, said) = export("hashed", &["--hash-values"], &workload_of_equal);
+    assert_eq!((&said["values"], &said["left_out"]), (&"hashed".into(), &serde_json::json!([])));
+    let (kept, hashed) = (cost(&kept), cost(&hashed));
+    assert_eq!(hashed["cost_before"], kept["cost_before"], "{hashed:#}");
+    assert!(hashed["notes"].to_string().contains("histograms"), "{hashed:#}");
+
+    let workload_of_all = workload(state.path(), &others);
+    for flag in ["--hash-values", "--no-values"] {
+        let (file, said) = export("disguised", &[flag], &workload_of_all);
+        // A string with an escape is not read, and not let out.
+        assert_eq!(said["left_out"].as_array().unwrap().len(), 1, "{said:#}");
+        assert_eq!(said["left_out"][0]["statement"], "escaped");
+        assert_eq!(said["statements"], 6);
+        let text = unpacked(&file);
+        for secret in SECRETS {
+            assert!(!text.contains(secret), "{flag}: {secret}");
+        }
+        // The schema's own words stay, or its partial index would be of no use.
+        assert!(text.contains("state = 'open'"));
+        let advice = cost(&file);
+        assert_eq!(advice["engine"], "shadow", "{advice:#}");
+        assert_eq!(advice["skipped"], serde_json::json!([]), "{advice:#}");
+        if flag == "--no-values" {
+            assert!(advice["notes"].to_string().contains("equally common"), "{advice:#}");
+        }
+    }
+
+    // Cut short on its way, it is refused.
+    let file = state.path().join("hashed");
+    let bytes = std::fs::read(&file).unwrap();
+    std::fs::write(&file, &bytes[..bytes.len() - 100]).unwrap();
+    let cut = run(state.path(), &["advise", "--bundle", &file.display().to_string()]);
+    assert_eq!(cut.status, 2, "{}", cut.stdout);
+    assert!(cut.json()["error"].as_str().unwrap().contains("cut short"), "{}", cut.stdout);
 }

@@ -1,15 +1,16 @@
 //! Which what-if engine answers: the shadow where one can be built of the target, else HypoPG, else rules from
-//! statistics; and why not a better one.
+//! statistics, statement by statement where the shadow lacks some relations only; and why not a better one.
 
+use crate::advising::layered::{Layered, Nobody, Permitted, Told};
 use crate::cli::EngineArg;
 use crate::failure::{Exit, Failure, chain};
 use crate::target::Target;
-use pgassay_model::index::RelationName;
 use pgassay_model::snapshot::Snapshot;
 use pgassay_model::what_if::WhatIf;
 use pgassay_model::workload::Workload;
 use pgassay_postgres::Session;
-use pgassay_shadow::{Blueprint, BuildOptions, ReadOptions, Shadow, ShadowError};
+use pgassay_shadow::blueprint::Taken;
+use pgassay_shadow::{Blueprint, BuildOptions, ReadOptions, Shadow, ShadowError, StatementLack};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -20,8 +21,14 @@ pub struct Prepared {
     shadow: Option<Arc<Shadow>>,
     /// On the target; None: it is out of reach.
     session: Option<Session>,
+    /// Whether the shadow alone is to answer.
+    alone: bool,
     /// Why it is not a better one, and what its answers lack.
     pub notes: Vec<String>,
+    /// What building the shadow took of the target; None: it was not read for one.
+    pub taken: Option<Taken>,
+    /// Who answered for what, once it was asked.
+    pub told: Told,
 }
 
 /// Prepares the engine that was asked for, on a session of its own.
@@ -33,29 +40,7 @@ pub async fn prepare(
     choice: EngineArg,
     postgres_bin: Option<&Path>,
 ) -> Result<Prepared, Failure> {
-    let mut notes = Vec::new();
-    let mut shadow = None;
-    if choice != EngineArg::Hypopg {
-        target.progress.step("building a server without data to plan on");
-        let options = BuildOptions { postgres_bin: postgres_bin.map(Path::to_path_buf) };
-        match build(&session, &options).await {
-            Ok(built) => {
-                let doubtful = doubtful(&built, snapshot, workload);
-                let general = built.lacking().iter().filter(|lacking| lacking.relation.is_none());
-                notes.extend(general.map(|lacking| format!("{}: {}", lacking.what, lacking.why)));
-                if doubtful.is_empty() || choice == EngineArg::Shadow {
-                    notes.extend(doubtful);
-                    shadow = Some(Arc::new(built));
-                } else {
-                    notes = doubtful;
-                }
-            }
-            Err(error) if choice == EngineArg::Shadow => {
-                return Err(Failure::new(Exit::Missing, chain(&error), error.hint()));
-            }
-            Err(error) => notes.push(format!("no shadow planner: {}", chain(&error))),
-        }
-    }
+    let hypopg = snapshot.server.extensions.contains_key("hypopg") && !session.pooled();
     if choice == EngineArg::Hypopg && !snapshot.server.extensions.contains_key("hypopg") {
         return Err(Failure::new(
             Exit::Missing,
@@ -63,10 +48,41 @@ pub async fn prepare(
             "CREATE EXTENSION hypopg; or leave --engine out",
         ));
     }
-    for note in &notes {
+    if !session.pooled() {
+        // EXPLAIN looks up the ends of indexes too, which would count as scans of them; who may not say so gets the
+        // counts of any other EXPLAIN.
+        let uncounted = "SET track_counts = off /* pgassay */";
+        if let Err(error) = session.client().batch_execute(uncounted).await {
+            tracing::debug!(%error, "scans of this session are counted");
+        }
+    }
+    let mut prepared = Prepared {
+        shadow: None,
+        session: None,
+        alone: choice == EngineArg::Shadow,
+        notes: Vec::new(),
+        taken: None,
+        told: Told::default(),
+    };
+    if choice != EngineArg::Hypopg {
+        target.progress.step("building a server without data to plan on");
+        let options = BuildOptions { postgres_bin: postgres_bin.map(Path::to_path_buf) };
+        match build(&session, &options).await {
+            Ok((shadow, taken)) => {
+                prepared.taken = Some(taken);
+                prepared.take(shadow, snapshot, workload, hypopg);
+            }
+            Err(error) if choice == EngineArg::Shadow => {
+                return Err(Failure::new(Exit::Missing, chain(&error), error.hint()));
+            }
+            Err(error) => prepared.notes.push(format!("no shadow planner: {}", chain(&error))),
+        }
+    }
+    for note in &prepared.notes {
         tracing::info!(note, "what-if engine");
     }
-    Ok(Prepared { shadow, session: Some(session), notes })
+    prepared.session = Some(session);
+    Ok(prepared)
 }
 
 /// Prepares the shadow of a blueprint, where its source is out of reach.
@@ -80,61 +96,86 @@ pub async fn prepare_apart(
     let shadow = Shadow::build(blueprint, &options)
         .await
         .map_err(|error| Failure::new(Exit::Missing, chain(&error), error.hint()))?;
-    let general = shadow.lacking().iter().filter(|lacking| lacking.relation.is_none());
-    let mut notes: Vec<String> =
-        general.map(|lacking| format!("{}: {}", lacking.what, lacking.why)).collect();
-    notes.extend(doubtful(&shadow, snapshot, workload));
-    Ok(Prepared { shadow: Some(Arc::new(shadow)), session: None, notes })
+    let mut prepared = Prepared {
+        shadow: None,
+        session: None,
+        alone: false,
+        notes: Vec::new(),
+        taken: None,
+        told: Told::default(),
+    };
+    prepared.take(shadow, snapshot, workload, false);
+    Ok(prepared)
 }
 
 impl Prepared {
+    /// Takes the shadow where it can answer for a statement at all, and notes what its answers lack.
+    fn take(&mut self, shadow: Shadow, snapshot: &Snapshot, workload: &Workload, hypopg: bool) {
+        let mut able = workload.statements.is_empty();
+        let (mut unable, mut imprecise) = (BTreeSet::new(), BTreeSet::new());
+        for statement in &workload.statements {
+            match shadow.lack_of_statement(snapshot, &statement.sql) {
+                Some(StatementLack { relation, why, grave })
+                    if grave || (hypopg && !self.alone) =>
+                {
+                    unable.insert(format!("the shadow planner can't answer for {relation}: {why}"));
+                }
+                Some(StatementLack { relation, why, .. }) => {
+                    able = true;
+                    imprecise.insert(format!(
+                        "the shadow planner's estimates over {relation} are less precise: {why}"
+                    ));
+                }
+                None => able = true,
+            }
+        }
+        if !able && !self.alone {
+            self.notes.extend(unable);
+            return;
+        }
+        let general = shadow.lacking().iter().filter(|lacking| lacking.relation.is_none());
+        self.notes.extend(general.map(|lacking| format!("{}: {}", lacking.what, lacking.why)));
+        self.notes.extend(imprecise);
+        // Who answers in its place is told with the statements, once they have been asked about.
+        self.notes.extend(unable.into_iter().filter(|_| self.alone));
+        self.shadow = Some(Arc::new(shadow));
+    }
+
     /// The engine, for the thread that will ask it.
     pub fn engine(self, runtime: Handle, snapshot: &Snapshot) -> Result<Box<dyn WhatIf>, Failure> {
-        let failed = match &self.shadow {
-            Some(shadow) => match runtime.block_on(shadow.engine(runtime.clone(), snapshot)) {
-                Ok(engine) => return Ok(engine),
-                Err(error) => Some(error),
-            },
-            None => None,
+        let on_target = |runtime, session, told| -> Box<dyn WhatIf> {
+            let engine = pgassay_postgres::what_if(runtime, session, snapshot);
+            Box::new(Permitted::new(engine, told))
         };
-        match (self.session, failed) {
-            (Some(session), failed) => {
-                if let Some(error) = failed {
-                    tracing::warn!(%error, "the shadow planner was built and does not answer");
-                }
-                Ok(pgassay_postgres::what_if(runtime, session, snapshot))
+        let Some(shadow) = self.shadow else {
+            return match self.session {
+                Some(session) => Ok(on_target(runtime, session, self.told)),
+                None => Ok(Box::new(Nobody)),
+            };
+        };
+        let first = match runtime.block_on(shadow.engine(runtime.clone(), snapshot)) {
+            Ok(engine) => engine,
+            Err(error) => {
+                let Some(session) = self.session else {
+                    return Err(Failure::new(Exit::Unreachable, chain(&error), error.hint()));
+                };
+                tracing::warn!(%error, "the shadow planner was built and does not answer");
+                return Ok(on_target(runtime, session, self.told));
             }
-            (None, Some(error)) => {
-                Err(Failure::new(Exit::Unreachable, chain(&error), error.hint()))
-            }
-            (None, None) => Err(Failure::new(
-                Exit::Missing,
-                "there is no engine to ask",
-                "give the DSN of the server",
-            )),
+        };
+        if self.alone {
+            return Ok(first);
         }
+        let second: Box<dyn WhatIf> = match self.session {
+            Some(session) => on_target(runtime, session, self.told.clone()),
+            None => Box::new(Nobody),
+        };
+        Ok(Box::new(Layered::new(shadow, snapshot, first, second, self.told)))
     }
 }
 
-async fn build(session: &Session, options: &BuildOptions) -> Result<Shadow, ShadowError> {
+async fn build(session: &Session, options: &BuildOptions) -> Result<(Shadow, Taken), ShadowError> {
     let blueprint = pgassay_shadow::read(session, &ReadOptions::default()).await?;
-    Shadow::build(&blueprint, options).await
-}
-
-/// Relations of the workload whose plans the shadow can't answer for, and why.
-fn doubtful(shadow: &Shadow, snapshot: &Snapshot, workload: &Workload) -> Vec<String> {
-    let named: BTreeSet<RelationName> = workload
-        .statements
-        .iter()
-        .filter_map(|statement| pgassay_sql::shape(&statement.sql, snapshot).ok())
-        .flat_map(|shape| shape.relations.into_iter().map(|used| used.name))
-        .collect();
-    named
-        .iter()
-        .filter_map(|relation| {
-            shadow
-                .unable_for(relation)
-                .map(|why| format!("the shadow planner can't answer for {relation}: {why}"))
-        })
-        .collect()
+    let taken = blueprint.taken;
+    Ok((Shadow::build(&blueprint, options).await?, taken))
 }

@@ -1,29 +1,39 @@
 //! `advise`: indexes for a workload or one statement, as text, DDL or JSON; nothing is applied.
 
+pub mod answers;
 pub mod beyond;
 pub mod bundling;
 pub mod engines;
+pub mod layered;
+pub mod leaves;
 pub mod planning;
 
 use crate::Answer;
 use crate::cli;
 use crate::commands::Context;
 use crate::failure::{Exit, Failure, chain};
+use answers::{Load, elsewhere_document, elsewhere_notes, engine_of, explains};
 use jiff::Timestamp;
-use pgassay_advise::index::{Advices, IndexAdvice, IndexOptions};
+use pgassay_advise::index::{Advices, IndexAdvice, IndexOptions, ProposedIndex};
 use pgassay_model::snapshot::Snapshot;
 use pgassay_model::units::Bytes;
 use pgassay_model::workload::{self, Workload, WorkloadStatement};
+use std::time::Instant;
 
 /// Seed of the search's random choices: equal input gives equal advice.
 const SEED: u64 = 42;
+/// Part of the time left that the search for indexes gets; the rest is for what is advised beside them.
+const SEARCHING: f64 = 0.9;
 
 /// Proposes indexes for a workload or one statement; nothing is applied.
 pub async fn advise(context: &Context<'_>, arguments: &cli::Advise) -> Result<Answer, Failure> {
+    let deadline = arguments.time_limit.and_then(|limit| Instant::now().checked_add(limit));
     let bin = context.common.postgres_bin.as_deref();
+    let mut values = bundling::Values::Kept;
     let (snapshot, workload, mut prepared) = match (&arguments.bundle, &arguments.dsn) {
         (Some(file), _) => {
             let bundle = bundling::read(file)?;
+            values = bundle.values;
             let prepared =
                 engines::prepare_apart(&bundle.blueprint, &bundle.snapshot, &bundle.workload, bin)
                     .await?;
@@ -38,12 +48,15 @@ pub async fn advise(context: &Context<'_>, arguments: &cli::Advise) -> Result<An
     } else {
         arguments.budget.iter().copied().map(Some).collect()
     };
-    let (max_width, time_limit) = (arguments.max_width, arguments.time_limit);
-    let notes = std::mem::take(&mut prepared.notes);
+    let max_width = arguments.max_width;
+    let mut notes = std::mem::take(&mut prepared.notes);
+    let (told, taken) = (prepared.told.clone(), prepared.taken);
     let (budgets, elapsed_s, advices, beyond) = tokio::task::spawn_blocking(move || {
         let mut what_if = prepared.engine(runtime, &snapshot)?;
+        let left = |deadline: Instant| deadline.saturating_duration_since(Instant::now());
+        let time_limit = deadline.map(|deadline| left(deadline).mul_f64(SEARCHING));
         let options = IndexOptions { max_width, time_limit, seed: SEED, ..IndexOptions::default() };
-        let began = std::time::Instant::now();
+        let began = Instant::now();
         let advices = pgassay_advise::index::advise_budgets(
             &snapshot,
             &workload,
@@ -53,6 +66,7 @@ pub async fn advise(context: &Context<'_>, arguments: &cli::Advise) -> Result<An
             &interrupt,
         );
         let elapsed_s = began.elapsed().as_secs_f64();
+        let interrupt = deadline.map_or(interrupt.clone(), |deadline| interrupt.until(deadline));
         // For the widest budget: what an index that is proposed anyway does is not advised twice.
         let widest = advices.by_budget.iter().max_by_key(|advice| advice.indexes.len());
         let beyond = widest.map(|advice| {
@@ -70,9 +84,27 @@ pub async fn advise(context: &Context<'_>, arguments: &cli::Advise) -> Result<An
             "report this with the workload",
         )
     })??;
+    if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+        notes.push("the time limit came before everything was looked at that could be advised beside indexes".into());
+    }
+    let answered = told.answered();
+    let first = advices.by_budget.first().map_or("planner", |advice| advice.engine.as_str());
+    notes.extend(elsewhere_notes(&answered, first));
+    let partial = |index: &ProposedIndex| index.definition.predicate.is_some();
+    if values != bundling::Values::Kept
+        && advices.by_budget.iter().any(|advice| advice.indexes.iter().any(partial))
+    {
+        notes.push(
+            "values in the bundle are not the columns' own: what WHERE of a proposed index compares with may be in disguise; put the value of your statement there".into(),
+        );
+    }
+    let load = Load { taken, explains: explains(&answered, &advices) };
     let mut text = String::new();
     let mut documents = Vec::new();
     if !arguments.ddl {
+        if context.common.verbose > 0 && arguments.bundle.is_none() {
+            text.push_str(&load.text());
+        }
         text.extend(notes.iter().map(|note| format!("note: {note}\n")));
     }
     let frontier = frontier_document(&advices);
@@ -85,30 +117,50 @@ pub async fn advise(context: &Context<'_>, arguments: &cli::Advise) -> Result<An
                 "engine {}, {} what-if calls; workload cost {:.1} → {:.1} (estimates of the {})\n",
                 advice.engine,
                 advice.what_if_calls,
-                advice.cost_before,
-                advice.cost_after,
+                // A sum of nothing is −0.
+                advice.cost_before + 0.0,
+                advice.cost_after + 0.0,
                 if advice.engine == "rule" { "rule from statistics" } else { "planner" },
             ));
         }
         for index in &advice.indexes {
             text.push_str(&format!("{};\n", index.ddl));
             if !arguments.ddl {
+                let engine = engine_of(index, advice, &answered);
+                let by =
+                    if engine == advice.engine { String::new() } else { format!(" (by {engine})") };
                 text.push_str(&format!(
-                    "  -- about {}, saves {:.1} % of the workload's cost; for {}\n",
+                    "  -- about {}, saves {:.1} % of the workload's cost{by}; for {}\n",
                     index.size,
                     index.benefit * 100.0,
                     index.statements.join(", ")
                 ));
+                text.push_str(&format!("  -- {}\n", index.reason));
+                if let Some(warning) = &index.warning {
+                    text.push_str(&format!("  -- warning: {warning}\n"));
+                }
             }
         }
         if !arguments.ddl {
             for rejected in &advice.rejected {
                 text.push_str(&format!("not proposed: {} ({})\n", rejected.what, rejected.why));
             }
+            for skipped in &advice.skipped {
+                let words: Vec<&str> = skipped.statement.split_whitespace().collect();
+                text.push_str(&format!(
+                    "not advised on: {} ({})\n",
+                    words.join(" "),
+                    skipped.reason
+                ));
+            }
+            text.push_str(&considered_text(advice, context.common.verbose > 0));
         }
-        let mut document = advice_document(*budget, elapsed_s, advice, &notes, &frontier);
+        let mut document =
+            advice_document(*budget, elapsed_s, advice, &notes, &frontier, &answered);
         if let Some(fields) = document.as_object_mut() {
             fields.extend(beyond::document(&beyond));
+            fields.insert("elsewhere".into(), elsewhere_document(&answered));
+            fields.insert("target_load".into(), load.document());
         }
         documents.push(document);
     }
@@ -139,7 +191,8 @@ async fn observe(
 ) -> Result<(Snapshot, Workload, engines::Prepared), Failure> {
     let target = context.target(dsn)?;
     let session = target.observe().await?;
-    let snapshot = target.snapshot(&session).await?;
+    let mut snapshot = target.snapshot(&session).await?;
+    leaves::count(&target, &session, &mut snapshot).await?;
     let workload = match &arguments.sql {
         Some(sql) => {
             let mut workload = single(sql)?;
@@ -186,6 +239,22 @@ fn single(sql: &str) -> Result<Workload, Failure> {
     })
 }
 
+/// Candidates that are not proposed: all of a single statement, of a workload when asked for.
+fn considered_text(advice: &IndexAdvice, verbose: bool) -> String {
+    const FEW: usize = 10;
+    let list = &advice.considered;
+    if list.is_empty() {
+        return String::new();
+    }
+    if !verbose && list.len() > FEW {
+        return format!(
+            "{} other indexes were weighed; --verbose and --json say why each is not proposed\n",
+            list.len()
+        );
+    }
+    list.iter().map(|index| format!("weighed: {} ({})\n", index.ddl, index.why)).collect()
+}
+
 /// The sets that no other beats in size and cost; `knee` marks where more space stops paying.
 fn frontier_document(advices: &Advices) -> Vec<serde_json::Value> {
     let points = advices.frontier.iter().enumerate().map(|(place, point)| {
@@ -223,6 +292,7 @@ fn advice_document(
     advice: &IndexAdvice,
     notes: &[String],
     frontier: &[serde_json::Value],
+    answered: &layered::Answered,
 ) -> serde_json::Value {
     let indexes: Vec<serde_json::Value> = advice
         .indexes
@@ -232,10 +302,25 @@ fn advice_document(
                 "ddl": index.ddl,
                 "relation": index.definition.relation.to_string(),
                 "method": index.definition.method,
+                "engine": engine_of(index, advice, answered),
                 "size_bytes": index.size,
                 "benefit": index.benefit,
                 "write_cost": index.write_cost,
                 "statements": index.statements,
+                "reason": index.reason,
+                "warning": index.warning,
+            })
+        })
+        .collect();
+    let considered: Vec<serde_json::Value> = advice
+        .considered
+        .iter()
+        .map(|index| {
+            serde_json::json!({
+                "ddl": index.ddl,
+                "size_bytes": index.size,
+                "statements": index.statements,
+                "why": index.why,
             })
         })
         .collect();
@@ -252,6 +337,7 @@ fn advice_document(
         "size_bytes": advice.indexes.iter().map(|index| index.size.0).sum::<u64>(),
         "indexes": indexes,
         "rejected": advice.rejected,
+        "considered": considered,
         "skipped": advice.skipped,
         "frontier": frontier,
     })

@@ -1,6 +1,6 @@
 //! Makes a plan: the what-if engine on a session of its own, the advice on a thread that may block.
 
-use crate::advising::engines;
+use crate::advising::{engines, leaves};
 use crate::cli::EngineArg;
 use crate::failure::{Exit, Failure};
 use crate::target::Target;
@@ -21,14 +21,17 @@ pub async fn plan(
     budget: Option<Bytes>,
 ) -> Result<Plan, Failure> {
     let session = target.observe().await?;
+    let mut snapshot = snapshot.clone();
+    leaves::count(target, &session, &mut snapshot).await?;
     let prepared =
-        engines::prepare(target, session, snapshot, workload, EngineArg::Auto, None).await?;
-    let (snapshot, workload) = (snapshot.clone(), workload.clone());
+        engines::prepare(target, session, &snapshot, workload, EngineArg::Auto, None).await?;
+    let workload = workload.clone();
     let (measurement, counters) = (measurement.cloned(), counters.cloned());
     let interrupt = target.interrupt.clone();
     let plan_target = identity(target, &snapshot);
     let runtime = tokio::runtime::Handle::current();
-    tokio::task::spawn_blocking(move || {
+    let told = prepared.told.clone();
+    let planned = tokio::task::spawn_blocking(move || {
         let mut what_if = prepared.engine(runtime, &snapshot)?;
         let options = pgassay_advise::Options { budget, ..pgassay_advise::Options::default() };
         let input = pgassay_advise::Input {
@@ -49,7 +52,12 @@ pub async fn plan(
             format!("planning stopped: {error}"),
             "report this with the workload",
         )
-    })?
+    })?;
+    for (statement, elsewhere) in told.answered().elsewhere {
+        let (engine, why) = (elsewhere.engine, elsewhere.why);
+        target.progress.say(format!("{statement}: answered by {engine}, not the shadow: {why}"));
+    }
+    planned
 }
 
 /// The server that a plan is for.
