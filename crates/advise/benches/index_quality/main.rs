@@ -1,10 +1,11 @@
 //! How good the index advisor's sets are: every set built for real, beside other ways to choose.
 //!
 //! `cargo bench -p pgassay-advise --bench index_quality -- [--set tpch|oltp|analytical] [--data DIR] [--scale N] [--budgets 50,90,…]
-//! [--engine shadow|hypopg] [--time] [--sets] [--estimates] [--seed N] [--no-peers]`
+//! [--engine shadow|hypopg] [--time] [--sets] [--estimates] [--seed N] [--no-peers | --only-peers]`
 //! prints a report; what is worth keeping of it is in `docs/index-quality.md`. The data stays in DIR (default: in the
 //! system's temporary directory) for the next run; `--time` runs the statements as well, `--sets` prints the sets,
-//! `--estimates` builds none of TPC-H's. Budgets are in mebibytes; `--seed` and `--no-peers` are for the analytical set.
+//! `--estimates` builds none of TPC-H's. Budgets are in mebibytes; `--seed`, `--no-peers` and
+//! `--only-peers` are for the analytical set.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -36,6 +37,7 @@ pub struct Flags {
     sets: bool,
     estimates: bool,
     peers: bool,
+    own: bool,
     seed: u64,
 }
 
@@ -57,6 +59,7 @@ fn flags() -> Flags {
         sets: false,
         estimates: false,
         peers: true,
+        own: true,
         seed: 7,
     };
     let mut arguments = std::env::args().skip(1);
@@ -75,6 +78,7 @@ fn flags() -> Flags {
             "--sets" => flags.sets = true,
             "--estimates" => flags.estimates = true,
             "--no-peers" => flags.peers = false,
+            "--only-peers" => flags.own = false,
             "--seed" => flags.seed = value().parse().unwrap(),
             _ => {}
         }

@@ -8,7 +8,7 @@ pub use data::SETTINGS;
 use crate::Flags;
 use crate::asking::{Planner, workload};
 use crate::building::{MEBI, build, costs, drop_indexes};
-use crate::timing::times;
+use crate::timing::{Clock, times};
 use data::DATABASE;
 use pgassay_advise::index::IndexAdvice;
 use pgassay_model::units::Bytes;
@@ -146,7 +146,7 @@ impl Report<'_> {
     }
 
     fn times(&self) -> Vec<f64> {
-        let times = times(self.runtime, self.server, DATABASE, self.statements, false);
+        let times = times(self.runtime, self.server, DATABASE, self.statements, false, Clock::Wall);
         times.into_iter().flatten().collect()
     }
 }
