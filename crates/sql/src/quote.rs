@@ -1,6 +1,6 @@
 //! Identifiers and literals quoted as the server's `quote_ident` and `quote_literal` do.
 
-use pg_query::protobuf::KeywordKind;
+use crate::keywords::RESERVED;
 
 /// An identifier, in double quotes where it needs them (upper case, odd characters, a keyword).
 pub fn quote_identifier(name: &str) -> String {
@@ -28,13 +28,7 @@ pub fn quote_literal(text: &str) -> String {
 
 /// Any keyword but the unreserved ones, as `quote_identifier` in ruleutils.c.
 fn is_keyword(name: &str) -> bool {
-    crate::text::tokens(name).is_ok_and(|tokens| match tokens.as_slice() {
-        [token] => !matches!(
-            KeywordKind::try_from(token.keyword_kind),
-            Ok(KeywordKind::NoKeyword | KeywordKind::UnreservedKeyword)
-        ),
-        _ => true,
-    })
+    RESERVED.binary_search(&name).is_ok()
 }
 
 #[cfg(test)]
