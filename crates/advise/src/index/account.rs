@@ -1,12 +1,14 @@
 //! Says why: for every index proposed, every index considered and given up, and every statement without one.
 
+use super::climb::limit;
 use super::rule::Unplanned;
 use super::search::{Search, Set};
 use super::statement::{Asked, note};
 use super::wanted::is_on;
-use super::writes::{Writes, hot_share};
+use super::writes::{hot_share, loses_hot};
 use super::{ProposedIndex, name, selectivity};
 use pgassay_model::index::IndexDefinition;
+use pgassay_model::index_size::keys_a_row;
 use pgassay_model::plan::NotProposed;
 use pgassay_model::snapshot::Snapshot;
 use pgassay_model::units::Bytes;
@@ -14,7 +16,7 @@ use pgassay_sql::{Subject, index_ddl};
 use std::collections::BTreeMap;
 
 /// A statement gains when its cost falls by more than that share.
-const GAINS: f64 = 0.01;
+pub(super) const GAINS: f64 = 0.01;
 /// Statements named in a reason.
 const NAMED: usize = 3;
 /// An unserved filter that keeps at least that share, known from statistics, is no bet.
@@ -34,7 +36,8 @@ pub(super) struct Account<'a> {
 impl Account<'_> {
     /// The proposed indexes, the greatest benefit first, and what is not proposed.
     pub(super) fn write(&self, search: &mut Search<'_>) -> (Vec<ProposedIndex>, Vec<NotProposed>) {
-        let mut rejected = self.given_up(search);
+        let mut rejected: Vec<NotProposed> = self.too_small(search).into_iter().collect();
+        rejected.extend(self.given_up(search));
         rejected.extend(self.statements(search));
         let named = self.named(search);
         let mut proposed: Vec<ProposedIndex> = named
@@ -70,9 +73,7 @@ impl Account<'_> {
         definition: IndexDefinition,
     ) -> Option<ProposedIndex> {
         let total = search.cost_before().max(f64::MIN_POSITIVE);
-        let (read, write) = search.gain(&Set::from([candidate]));
-        let chosen = search.chosen.clone();
-        let (none, this) = (Set::new(), Set::from([candidate]));
+        let (read, write) = search.gain(candidate);
         let mut gains: Vec<(f64, usize, f64)> = Vec::new();
         let touched: Vec<usize> = search
             .candidates
@@ -83,8 +84,8 @@ impl Account<'_> {
             .collect();
         for position in touched {
             let Some(asked) = self.asked.get(position) else { continue };
-            let (with, used) = search.plan(position, &chosen, &none);
-            let (other, _) = search.plan(position, &chosen, &this);
+            let (with, used) = search.plan(position, None, None);
+            let (other, _) = search.plan(position, None, Some(candidate));
             if used.contains(&candidate) && with < other * (1.0 - GAINS) {
                 gains.push((asked.statement.weight * (other - with), position, with));
             }
@@ -92,7 +93,9 @@ impl Account<'_> {
         gains.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         let size = search.candidates.get(candidate)?.size;
         let engine = search.engine_name();
-        let source = if engine == "rule" {
+        let mut gaining = gains.iter().filter_map(|(_, position, _)| self.asked.get(*position));
+        let by_rule = engine == "rule" || gaining.any(|asked| !search.is_planned(asked.statement));
+        let source = if by_rule {
             "rule from statistics".to_owned()
         } else if self.unplanned.borrow().contains(&definition.method) {
             format!("rule from statistics: {engine} can't plan with {}", definition.method)
@@ -116,7 +119,8 @@ impl Account<'_> {
             .filter_map(|(_, position, _)| self.warning(self.asked.get(*position)?, &definition))
             .collect();
         let warning = (!warnings.is_empty()).then(|| warnings.join("; "));
-        let reason = format!("{} (estimates of the {source})", reasons.join("; "));
+        let writers = self.writers_pay(&definition, write / total);
+        let reason = format!("{} (estimates of the {source}){writers}", reasons.join("; "));
         Some(ProposedIndex {
             ddl: index_ddl(&definition, true),
             definition,
@@ -124,9 +128,28 @@ impl Account<'_> {
             benefit: read / total,
             write_cost: write / total,
             statements,
+            by_rule,
             reason,
             warning,
         })
+    }
+
+    /// What writers pay, and by what it is estimated; nothing where nobody writes.
+    fn writers_pay(&self, index: &IndexDefinition, cost: f64) -> String {
+        if cost <= 0.0 {
+            return String::new();
+        }
+        let mut text = format!("; writers pay {} for it (an estimate by rule", share(cost));
+        if let Some(relation) =
+            self.snapshot.relation(&index.relation).filter(|_| index.method == "gin")
+        {
+            text.push_str(&format!(
+                ": each row puts about {:.0} keys into it, through the pending list (fastupdate) that is merged when it reaches gin_pending_list_limit; until then every search reads the list as well",
+                keys_a_row(relation, index)
+            ));
+        }
+        text.push(')');
+        text
     }
 
     fn reason(&self, position: usize, after: f64, index: &IndexDefinition) -> Option<String> {
@@ -193,6 +216,27 @@ impl Account<'_> {
         })
     }
 
+    /// A budget below what any index takes that would save enough.
+    fn too_small(&self, search: &Search<'_>) -> Option<NotProposed> {
+        let budget = self.budget.filter(|_| search.chosen.is_empty())?;
+        let least = search.worth * search.cost_before();
+        let worthy = search.moves.iter().filter(|known| known.alone >= least && known.alone > 0.0);
+        let smallest = worthy.min_by_key(|known| known.size)?;
+        let ddl: Vec<String> = smallest
+            .added
+            .iter()
+            .filter_map(|one| Some(index_ddl(&search.candidates.get(*one)?.definition, true)))
+            .collect();
+        (smallest.size > limit(self.budget)).then(|| NotProposed {
+            what: "any index".into(),
+            why: format!(
+                "the budget of {budget} is less than the smallest takes that would save enough: {} ({})",
+                Bytes(smallest.size),
+                ddl.join("; ")
+            ),
+        })
+    }
+
     /// Indexes that readers would gain from and that are not proposed all the same.
     fn given_up(&self, search: &mut Search<'_>) -> Vec<NotProposed> {
         let chosen = search.trial(&search.chosen.clone());
@@ -218,19 +262,20 @@ impl Account<'_> {
             }
         }
         let mut rejected = Vec::new();
+        let mut taken = BTreeMap::new();
         for (_, candidate) in best.into_values() {
-            let (read, write) = search.gain(&Set::from([candidate]));
+            let (read, write) = search.gain(candidate);
             if read < least {
                 continue;
             }
-            let fits = search.fits(&Set::from([candidate]));
+            let fits = search.fits(candidate);
             let stopped = search.stopped();
             let Some(known) = search.candidates.get(candidate) else { continue };
+            let schema = &known.definition.relation.schema;
+            let taken =
+                taken.entry(schema.clone()).or_insert_with(|| name::taken(self.snapshot, schema));
             let definition = IndexDefinition {
-                name: name::choose(
-                    &known.definition,
-                    &name::taken(self.snapshot, &known.definition.relation.schema),
-                ),
+                name: name::choose(&known.definition, taken),
                 ..known.definition.clone()
             };
             let saves =
@@ -239,7 +284,7 @@ impl Account<'_> {
                 format!(
                     "{saves}, but cost writers {}{}",
                     share(write / total),
-                    self.who_pays(&definition)
+                    self.who_pays(search, &definition)
                 )
             } else if let (false, Some(budget)) = (fits, self.budget) {
                 format!(
@@ -265,19 +310,12 @@ impl Account<'_> {
     }
 
     /// Which statements write entries of an index, and why more than before.
-    fn who_pays(&self, index: &IndexDefinition) -> String {
+    fn who_pays(&self, search: &Search<'_>, index: &IndexDefinition) -> String {
         let Some(relation) = self.snapshot.relation(&index.relation) else { return String::new() };
-        let losers: Vec<&str> = self
-            .asked
+        let losers: Vec<&str> = search
+            .writers(&relation.name)
             .iter()
-            .filter(|asked| {
-                asked
-                    .shape
-                    .relations
-                    .iter()
-                    .any(|used| used.target_of_write && used.name == relation.name)
-                    && Writes::loses_hot(relation, asked, index)
-            })
+            .filter(|asked| loses_hot(self.snapshot, relation, asked, index))
             .map(|asked| asked.statement.id.as_str())
             .collect();
         if losers.is_empty() {
@@ -302,19 +340,17 @@ impl Account<'_> {
 
     /// Why a statement gets no index.
     fn statements(&self, search: &mut Search<'_>) -> Vec<NotProposed> {
-        let chosen = search.chosen.clone();
-        let none = Set::new();
-        let total = search.trial(&chosen).objective().max(f64::MIN_POSITIVE);
+        let total = search.trial(&search.chosen.clone()).objective().max(f64::MIN_POSITIVE);
         let mut rejected = Vec::new();
         for (position, asked) in self.asked.iter().enumerate() {
             let Some(before) = &asked.before else { continue };
-            let (after, _) = search.plan(position, &chosen, &none);
+            let (after, _) = search.plan(position, None, None);
             if after < before.total_cost * (1.0 - GAINS) {
                 continue;
             }
             let notes = self.notes.get(position).map(Vec::as_slice).unwrap_or_default();
-            let offered = search.offered.get(position).cloned().unwrap_or_default();
-            let why = if offered.is_empty() {
+            let offered = search.offered.get(position).map_or(0, Set::len);
+            let why = if offered == 0 {
                 notes.join("; ")
             } else {
                 let (best, used) = search.cheapest(position);
@@ -322,7 +358,7 @@ impl Account<'_> {
                 if !used || best >= before.total_cost * (1.0 - GAINS) {
                     let mut why = format!(
                         "none of {} possible indexes would make it cheaper than {}{}",
-                        offered.len(),
+                        offered,
                         cost(before.total_cost),
                         self.reads(asked)
                     );
@@ -374,7 +410,7 @@ impl Account<'_> {
 }
 
 /// A share in per cent, with as many digits as tell it from nothing.
-fn share(share: f64) -> String {
+pub(super) fn share(share: f64) -> String {
     let percent = share * 100.0;
     if percent >= 10.0 {
         format!("{percent:.0} %")
@@ -386,7 +422,7 @@ fn share(share: f64) -> String {
 }
 
 /// A cost in planner units.
-fn cost(cost: f64) -> String {
+pub(super) fn cost(cost: f64) -> String {
     if cost >= 100.0 { whole(cost) } else { format!("{cost:.1}") }
 }
 

@@ -17,6 +17,11 @@ const CONFIRMATIONS: usize = 8;
 const REBUILDING_ROUNDS: usize = 3;
 /// Moves tried in the place of an index that have nothing to do with it but its space.
 const STRANGERS: usize = 60;
+/// Moves on other relations that are tried in the place of an index.
+const NEIGHBOURS: usize = 200;
+/// Times that a set of many statements without answers is looked at while it is confirmed, whether it can still be
+/// better than the best one.
+const CHECKS: usize = 64;
 /// Indexes taken out one by one when the curve is drawn, at most; of larger sets several at once.
 const STEPS: usize = 60;
 /// Shares of the questions for building sets from nothing, for looking beside the best ones and doing without each
@@ -75,6 +80,9 @@ impl Search<'_> {
             });
         }
         for limit in &limits {
+            if self.stop.requested() {
+                break;
+            }
             spend(self, part(PROBING), &mut |search| {
                 search.climb_on(*limit);
                 search.probe(*limit);
@@ -85,6 +93,9 @@ impl Search<'_> {
         }
         let mut random = Random(self.seed);
         for _ in 0..REBUILDING_ROUNDS {
+            if self.stop.requested() {
+                break;
+            }
             let mut found = false;
             for limit in limits.iter().rev() {
                 spend(self, part(REBUILDING), &mut |search| {
@@ -94,7 +105,7 @@ impl Search<'_> {
             for limit in &limits {
                 spend(self, part(REBUILDING), &mut |search| search.climb_on(*limit));
             }
-            if !found || self.stop.requested() {
+            if !found {
                 break;
             }
         }
@@ -165,7 +176,9 @@ impl Search<'_> {
         let mut changed = Changes::default();
         let mut step = 1;
         let mut pushed_at = 0;
-        while pushed_at < step {
+        // One set is built whatever the time.
+        let is_first = self.best(limit).is_none_or(|best| best.set.is_empty());
+        while pushed_at < step && (is_first || !self.stop.requested()) {
             // Now and then something grew: once updates have lost HOT, the next index costs them less.
             for (place, known) in moves.iter().enumerate() {
                 let again = pushed_at == 0
@@ -180,6 +193,9 @@ impl Search<'_> {
             }
             pushed_at = step;
             while let Some((_, Reverse(place))) = heap.pop() {
+                if !is_first && self.stop.requested() {
+                    break;
+                }
                 let Some(known) = moves.get(place) else { continue };
                 if known.added.iter().any(|one| forbidden.contains(one)) {
                     continue;
@@ -189,12 +205,19 @@ impl Search<'_> {
                 if added.is_empty() {
                     continue;
                 }
+                // What does not fit need not be weighed.
+                if trial.weighed.size + self.size_of(&added) > limit {
+                    if let Some(at) = weighed_at.get_mut(place) {
+                        *at = Some(step);
+                    }
+                    continue;
+                }
                 let at = weighed_at.get(place).copied().flatten();
                 let stale = at.is_none() || self.is_changed(&changed, &known.added, at);
                 let weighed = self.weigh(trial, &[], &added);
                 let then = self.penalised(weighed.objective(), trial.set.len() + added.len());
                 let now = self.penalised(trial.objective(), trial.set.len());
-                if weighed.size > limit || then >= now - 1e-9 {
+                if then >= now - 1e-9 {
                     if let Some(at) = weighed_at.get_mut(place) {
                         *at = Some(step);
                     }
@@ -306,7 +329,18 @@ impl Search<'_> {
         // Without a bound on space a stranger could have been added without taking anything out.
         let strangers = if limit == u64::MAX { 0 } else { STRANGERS };
         let places = near.get(relation).into_iter().flatten().copied().chain(0..strangers);
+        // Where all relations meet, as around facts that share their dimensions, those worth most have to do.
+        let mut neighbours = 0;
         for known in places.filter_map(|place| moves.get(place)) {
+            let on_same = |one: &usize| {
+                self.candidates.get(*one).is_some_and(|known| known.relation == relation)
+            };
+            if !known.added.iter().any(on_same) {
+                neighbours += 1;
+                if neighbours > NEIGHBOURS {
+                    continue;
+                }
+            }
             // Beside others it is hardly ever worth more than alone.
             if known.alone < loss || (strangers == 0 && !self.related(out, known)) {
                 continue;
@@ -316,9 +350,13 @@ impl Search<'_> {
             if into.is_empty() {
                 continue;
             }
+            // What does not fit need not be weighed.
+            if without.size + self.size_of(&into) > limit {
+                continue;
+            }
             let weighed = self.weigh(trial, &[out], &into);
             let then = self.penalised(weighed.objective(), trial.set.len() - 1 + into.len());
-            if weighed.size <= limit && then < least {
+            if then < least {
                 (least, best) = (then, Some(into));
             }
         }
@@ -361,20 +399,33 @@ impl Search<'_> {
         }
         open.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         self.sum_up(trial);
-        for (_, statement, mask) in open {
-            let asked = self.ask_about(statement, mask);
-            let Some(knowledge) = self.knowledge.get_mut(statement) else { continue };
-            // Where nothing more may be asked, what is certainly possible counts, not what is hoped for.
-            let cost =
-                if asked { knowledge.estimate(mask).cost } else { knowledge.possible(mask).0 };
-            if let Some(old) = trial.costs.get_mut(statement) {
-                *old = cost;
+        // Of many several at once: a few may be asked in vain, and the engine answers them at the same time.
+        // How many must not depend on how long they take, unless time does.
+        let most = if self.stop.limited() { self.stop.at_once() } else { usize::MAX };
+        let at_once = (open.len() / CHECKS).clamp(1, most);
+        for some in open.chunks(at_once) {
+            let some: Vec<(usize, u128)> =
+                some.iter().map(|(_, one, mask)| (*one, *mask)).collect();
+            let known_now = self.ask_about_all(&some);
+            for ((statement, mask), known_now) in some.into_iter().zip(known_now) {
+                let Some(knowledge) = self.knowledge.get_mut(statement) else { continue };
+                // Where nothing more may be asked, what is certainly possible counts, not what is hoped for.
+                let cost = if known_now {
+                    knowledge.estimate(mask).cost
+                } else {
+                    knowledge.possible(mask).0
+                };
+                let weight = self.asked.get(statement).map_or(0.0, |asked| asked.statement.weight);
+                if let Some(old) = trial.costs.get_mut(statement) {
+                    trial.weighed.read += weight * (cost - *old);
+                    *old = cost;
+                }
             }
-            self.sum_up(trial);
             if self.penalised(trial.objective(), trial.set.len()) > known - 1e-9 {
                 return false;
             }
         }
+        self.sum_up(trial);
         self.record(trial);
         true
     }

@@ -5,7 +5,7 @@
 //! costs, since more indexes only help); between them lies an expectation that steers the search, and that is
 //! never reported.
 
-use std::collections::HashMap;
+use super::quick_hash::QuickMap;
 
 /// Indexes that a statement can use, by bit; at most that many are looked at.
 pub(super) const MOST: usize = 128;
@@ -36,32 +36,38 @@ pub(super) struct Knowledge {
     before: f64,
     /// The candidate of each bit.
     pub local: Vec<usize>,
+    /// The bit of each candidate, in their order.
+    bits: Vec<(usize, u8)>,
     /// Of each bit, those of candidates that it serves as well as they do.
     covered: Vec<u128>,
     /// Of each bit, all on its relation.
     siblings: Vec<u128>,
     /// The cheapest first.
     plans: Vec<Planned>,
-    memo: HashMap<u128, Estimate>,
+    memo: QuickMap<u128, Estimate>,
 }
 
 impl Knowledge {
-    pub(super) fn new(
+    /// `covered`: of a candidate, those that it serves as well as they do; `relation`: its number.
+    pub(super) fn new<'c>(
         before: f64,
         local: Vec<usize>,
-        covers: impl Fn(usize, usize) -> bool,
-        same_relation: impl Fn(usize, usize) -> bool,
+        covered: impl Fn(usize) -> &'c [usize],
+        relation: impl Fn(usize) -> usize,
     ) -> Self {
-        let bits = |test: &dyn Fn(usize, usize) -> bool| -> Vec<u128> {
-            let of = |a: &usize| {
-                let bits = local.iter().enumerate().filter(|(_, b)| test(*a, **b));
-                bits.fold(0u128, |mask, (bit, _)| mask | 1 << bit)
-            };
-            local.iter().map(of).collect()
+        let mut bits: Vec<(usize, u8)> =
+            local.iter().zip(0..).map(|(candidate, bit)| (*candidate, bit)).collect();
+        bits.sort_unstable();
+        let relations: Vec<usize> = local.iter().map(|candidate| relation(*candidate)).collect();
+        let on_same = |own: &usize| {
+            let all = relations.iter().enumerate().filter(|(_, other)| *other == own);
+            all.fold(0u128, |mask, (bit, _)| mask | 1 << bit)
         };
-        let covered = bits(&covers);
-        let siblings = bits(&same_relation);
-        Knowledge { before, local, covered, siblings, plans: Vec::new(), memo: HashMap::new() }
+        let siblings = relations.iter().map(on_same).collect();
+        let mut knowledge = Knowledge { before, local, bits, siblings, ..Knowledge::default() };
+        let masks = knowledge.local.iter().map(|candidate| knowledge.set(covered(*candidate)));
+        knowledge.covered = masks.collect();
+        knowledge
     }
 
     /// Adds an answer of the planner.
@@ -108,27 +114,15 @@ impl Knowledge {
         }
         // What single plans save adds up where they are on different relations; an index saves what those save
         // that it covers.
-        let mut open = self.bits(set).fold(set, |all, bit| all | self.covered_by(bit));
+        let mut open = ones(set).fold(set, |all, bit| all | self.covered_by(bit));
         let mut expected = self.before;
         for plan in &self.plans {
             if plan.used != 0 && plan.used & !open == 0 && plan.cost < self.before {
                 expected -= self.before - plan.cost;
-                open &= !self.bits(plan.used).fold(0, |all, bit| all | self.siblings_of(bit));
+                open &= !ones(plan.used).fold(0, |all, bit| all | self.siblings_of(bit));
             }
         }
         Estimate { cost: expected.min(most).max(least), exact: false }
-    }
-
-    fn bits(&self, set: u128) -> impl Iterator<Item = usize> {
-        let mut rest = set;
-        std::iter::from_fn(move || {
-            if rest == 0 {
-                return None;
-            }
-            let bit = rest.trailing_zeros() as usize;
-            rest &= rest - 1;
-            Some(bit)
-        })
     }
 
     fn covered_by(&self, bit: usize) -> u128 {
@@ -141,7 +135,7 @@ impl Knowledge {
 
     /// The candidates of a set.
     pub(super) fn candidates(&self, set: u128) -> Vec<usize> {
-        self.bits(set).filter_map(|bit| self.local.get(bit).copied()).collect()
+        ones(set).filter_map(|bit| self.local.get(bit).copied()).collect()
     }
 
     /// The bits of candidates; those that can't serve the statement have none.
@@ -150,8 +144,22 @@ impl Knowledge {
     }
 
     fn bit(&self, candidate: usize) -> Option<u128> {
-        self.local.iter().position(|known| *known == candidate).map(|bit| 1 << bit)
+        let place = self.bits.binary_search_by_key(&candidate, |(known, _)| *known).ok()?;
+        self.bits.get(place).map(|(_, bit)| 1 << bit)
     }
+}
+
+/// The numbers of the bits of a set.
+fn ones(set: u128) -> impl Iterator<Item = usize> {
+    let mut rest = set;
+    std::iter::from_fn(move || {
+        if rest == 0 {
+            return None;
+        }
+        let bit = rest.trailing_zeros() as usize;
+        rest &= rest - 1;
+        Some(bit)
+    })
 }
 
 #[cfg(test)]
@@ -160,12 +168,8 @@ mod tests {
 
     /// Two indexes on one relation, of which the second covers the first, and one on another.
     fn knowledge() -> Knowledge {
-        Knowledge::new(
-            100.0,
-            vec![10, 11, 12],
-            |a, b| (a, b) == (11, 10),
-            |a, b| (a < 12) == (b < 12),
-        )
+        let covered = |one: usize| if one == 11 { &[10][..] } else { &[] };
+        Knowledge::new(100.0, vec![10, 11, 12], covered, |one| usize::from(one < 12))
     }
 
     #[test]

@@ -8,9 +8,14 @@
 //! say why for everything proposed or not (`account.rs`).
 
 mod account;
+mod between;
+mod brin;
 mod candidates;
 mod climb;
-mod cover;
+mod connect;
+mod considered;
+pub(crate) mod cover;
+mod entry_cost;
 mod frontier;
 pub(crate) mod immutable;
 mod knowledge;
@@ -18,14 +23,18 @@ mod merge;
 mod methods;
 mod moment;
 pub(crate) mod name;
+mod opclasses;
 mod plans;
+mod quick_hash;
 mod rebuild;
+mod rounds;
 mod rule;
 mod rule_path;
 mod search;
 mod selectivity;
 mod size;
 mod statement;
+mod stop;
 mod trial;
 mod wanted;
 mod writes;
@@ -38,7 +47,7 @@ use pgassay_model::units::Bytes;
 use pgassay_model::what_if::WhatIf;
 use pgassay_model::workload::{SkippedStatement, Workload};
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The least share of the workload's weighted cost, as it stands when an index is considered, that the
 /// index must save beyond what writers pay for it, where no budget is given. Below that no measurement would find
@@ -84,8 +93,23 @@ pub struct IndexAdvice {
     pub indexes: Vec<ProposedIndex>,
     /// Statements no index is proposed for and indexes considered, with reasons.
     pub rejected: Vec<NotProposed>,
+    /// Every candidate that was weighed and is not proposed, a thousand at most, with the reason.
+    pub considered: Vec<Considered>,
     /// Statements that could not be read or planned.
     pub skipped: Vec<SkippedStatement>,
+}
+
+/// An index that was weighed and is not proposed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Considered {
+    /// `CREATE INDEX CONCURRENTLY …`, without semicolon.
+    pub ddl: String,
+    /// Estimated size.
+    pub size: Bytes,
+    /// Ids of the statements that it was a candidate of; none: it came of merging two candidates.
+    pub statements: Vec<String>,
+    /// Why it is not proposed.
+    pub why: String,
 }
 
 /// One proposed index.
@@ -103,6 +127,8 @@ pub struct ProposedIndex {
     pub write_cost: f64,
     /// Ids of the statements that gain.
     pub statements: Vec<String>,
+    /// Whether rules from statistics say what some of them gain: no engine planned it.
+    pub by_rule: bool,
     /// One sentence of evidence.
     pub reason: String,
     /// What could make it slower than the estimate says; None where nothing is known.
@@ -179,24 +205,21 @@ impl Question<'_> {
         interrupt: &Interrupt,
     ) -> Advices {
         let Question { snapshot, workload, options, budgets, calls_before } = *self;
-        let stop = search::Stop {
-            deadline: options.time_limit.and_then(|limit| Instant::now().checked_add(limit)),
-            interrupt: interrupt.clone(),
-        };
+        let stop = stop::Stop::new(options.time_limit, interrupt.clone());
         let (asked, skipped) = statement::read(snapshot, workload, engine, &stop);
         let worth = least_worth(&asked, budgets);
         let mut notes: Vec<Vec<String>> = Vec::new();
         let mut search = search::Search::new(snapshot, &asked, engine, worth, options.seed, stop);
         for (position, statement) in asked.iter().enumerate() {
-            notes.push(
-                match candidates::candidates(snapshot, statement, options.max_width.max(1)) {
-                    Ok(found) => {
-                        search.offer(position, found.definitions);
-                        found.obstacles
-                    }
-                    Err(reason) => vec![reason],
-                },
-            );
+            let width = options.max_width.max(1);
+            let found = search.stop.own(|| candidates::candidates(snapshot, statement, width));
+            notes.push(match found {
+                Ok(found) => {
+                    search.offer(position, found.definitions);
+                    found.obstacles
+                }
+                Err(reason) => vec![reason],
+            });
         }
         search.run(budgets);
         let frontier = search.frontier();
@@ -213,6 +236,7 @@ impl Question<'_> {
                 unplanned,
             };
             let (indexes, rejected) = account.write(&mut search);
+            let considered = account.considered(&mut search);
             by_budget.push(IndexAdvice {
                 engine: search.engine_name().to_owned(),
                 what_if_calls: 0,
@@ -220,6 +244,7 @@ impl Question<'_> {
                 cost_after: search.cost_after(),
                 indexes,
                 rejected,
+                considered,
                 skipped: skipped.clone(),
             });
         }
@@ -251,6 +276,7 @@ impl IndexAdvice {
             cost_after: 0.0,
             indexes: Vec::new(),
             rejected: Vec::new(),
+            considered: Vec::new(),
             skipped: Vec::new(),
         }
     }

@@ -1,81 +1,79 @@
 //! Questions to the engine, none asked twice.
 
 use super::knowledge::Planned;
-use super::search::{Search, Set};
+use super::search::Search;
 use pgassay_model::index::IndexDefinition;
-use pgassay_model::what_if::Hypothesis;
+use pgassay_model::what_if::{Hypothesis, PlannedCost};
+use pgassay_model::workload::WorkloadStatement;
+use std::time::Instant;
+
+/// The cost of a plan, and the candidates it uses; or why there is none.
+pub(super) type Answer = Result<(f64, Vec<usize>), String>;
 
 impl Search<'_> {
-    /// Offers candidates to a statement, and returns those its plan uses; None where it can't be planned with any.
-    /// What the engine can't answer for is taken out of them.
-    pub(super) fn round(&mut self, statement: usize, open: &mut Set) -> Option<Set> {
-        self.asked.get(statement)?.before.as_ref()?;
-        loop {
-            let ids: Vec<usize> = open.iter().copied().collect();
-            match self.ask(statement, &ids) {
-                Ok((cost, used)) => {
-                    let used: Set = used.into_iter().collect();
-                    if let Some(first) = self.first.get_mut(statement) {
-                        first.push((open.clone(), used.clone(), cost));
-                    }
-                    return (!used.is_empty()).then_some(used);
-                }
-                Err(reason) => {
-                    // One bad candidate spoils the question: find it by asking for each alone.
-                    let bad: Vec<(usize, String)> = if ids.len() == 1 {
-                        ids.iter().map(|candidate| (*candidate, reason.clone())).collect()
-                    } else {
-                        ids.iter()
-                            .filter_map(|one| Some((*one, self.ask(statement, &[*one]).err()?)))
-                            .collect()
-                    };
-                    open.retain(|candidate| !bad.iter().any(|(refused, _)| refused == candidate));
-                    let gave_up = bad.is_empty() || open.is_empty();
-                    self.refused.extend(bad);
-                    if gave_up {
-                        return None;
-                    }
-                }
-            }
-        }
-    }
-
     /// Makes the cost of a statement under a set known, while questions may be asked; whether it is.
     pub(super) fn ask_about(&mut self, statement: usize, set: u128) -> bool {
-        let Some(knowledge) = self.knowledge.get_mut(statement) else { return true };
-        if knowledge.estimate(set).exact {
-            return true;
-        }
-        if self.questions == 0 || self.stop.requested() {
-            return false;
-        }
-        let ids = knowledge.candidates(set);
-        let before = self.engine.calls();
-        let answer = self.ask(statement, &ids);
-        // One with several sets of values is planned once for each; rules, which plan nothing, take time as well.
-        let taken = self.engine.calls().saturating_sub(before).max(1);
-        self.questions = self.questions.saturating_sub(taken);
-        let Some(knowledge) = self.knowledge.get_mut(statement) else { return true };
-        let plan = match answer {
-            Ok((cost, used)) => Planned { offered: set, used: knowledge.set(&used), cost },
-            // What can't be planned with saves nothing.
-            Err(_) => Planned { offered: set, used: 0, cost: knowledge.estimate(0).cost },
-        };
-        knowledge.learn(plan);
-        true
+        self.ask_about_all(&[(statement, set)]).pop().unwrap_or(true)
     }
 
-    /// Cost of a statement under a set without some of its candidates, and the candidates its plan uses: asked, or when
-    /// no more questions may be asked the best that is known to be possible.
-    pub(super) fn plan(&mut self, statement: usize, set: &Set, without: &Set) -> (f64, Set) {
-        let Some(knowledge) = self.knowledge.get(statement) else { return (0.0, Set::new()) };
+    /// The same for several, which the engine may answer at the same time.
+    pub(super) fn ask_about_all(&mut self, wanted: &[(usize, u128)]) -> Vec<bool> {
+        let mut open: Vec<(usize, u128)> = Vec::new();
+        let mut known = Vec::with_capacity(wanted.len());
+        for (statement, set) in wanted {
+            let knowledge = self.knowledge.get_mut(*statement);
+            let exact = knowledge.is_none_or(|knowledge| knowledge.estimate(*set).exact);
+            let may = || (open.len() as u64) < self.questions && !self.stop.requested();
+            let asked = !exact && may();
+            if asked {
+                open.push((*statement, *set));
+            }
+            known.push(exact || asked);
+        }
+        if open.is_empty() {
+            return known;
+        }
+        let questions: Vec<(usize, Vec<usize>)> = open
+            .iter()
+            .filter_map(|(statement, set)| {
+                Some((*statement, self.knowledge.get(*statement)?.candidates(*set)))
+            })
+            .collect();
+        let before = self.engine.calls();
+        let answers = self.ask_all(&questions);
+        // One with several sets of values is planned once for each; rules, which plan nothing, take time as well.
+        let taken = self.engine.calls().saturating_sub(before).max(open.len() as u64);
+        self.questions = self.questions.saturating_sub(taken);
+        for ((statement, set), answer) in open.into_iter().zip(answers) {
+            let Some(knowledge) = self.knowledge.get_mut(statement) else { continue };
+            let plan = match answer {
+                Ok((cost, used)) => Planned { offered: set, used: knowledge.set(&used), cost },
+                // What can't be planned with saves nothing.
+                Err(_) => Planned { offered: set, used: 0, cost: knowledge.estimate(0).cost },
+            };
+            knowledge.learn(plan);
+        }
+        known
+    }
+
+    /// Cost of a statement with the chosen indexes, with one more or without one of them, and the candidates its plan
+    /// uses: asked, or when no more questions may be asked the best that is known to be possible.
+    pub(super) fn plan(
+        &mut self,
+        statement: usize,
+        added: Option<usize>,
+        without: Option<usize>,
+    ) -> (f64, Vec<usize>) {
+        let Some(knowledge) = self.knowledge.get(statement) else { return (0.0, Vec::new()) };
         // A statement knows few candidates, a set may hold thousands.
-        let there = knowledge.local.iter();
-        let bits = knowledge.set(there.filter(|one| set.contains(one) && !without.contains(one)));
+        let there = knowledge.local.iter().filter(|one| {
+            (self.chosen.contains(one) || added == Some(**one)) && without != Some(**one)
+        });
+        let bits = knowledge.set(there);
         self.ask_about(statement, bits);
-        let Some(knowledge) = self.knowledge.get(statement) else { return (0.0, Set::new()) };
+        let Some(knowledge) = self.knowledge.get(statement) else { return (0.0, Vec::new()) };
         let (cost, used) = knowledge.possible(bits);
-        (cost, knowledge.candidates(used).into_iter().collect())
+        (cost, knowledge.candidates(used))
     }
 
     /// The cheapest plan known of a statement, with any of its candidates: cost, and whether it uses any.
@@ -93,24 +91,44 @@ impl Search<'_> {
         }
     }
 
-    fn ask(&mut self, statement: usize, ids: &[usize]) -> Result<(f64, Vec<usize>), String> {
-        let asked = self.asked.get(statement).ok_or("no such statement")?;
+    /// What a statement costs with candidates.
+    pub(super) fn ask(&mut self, statement: usize, ids: &[usize]) -> Answer {
+        let answer = self.ask_all(&[(statement, ids.to_vec())]).pop();
+        answer.unwrap_or_else(|| Err("no such statement".into()))
+    }
+
+    /// What statements cost, each with its candidates, in their order.
+    pub(super) fn ask_all(&mut self, questions: &[(usize, Vec<usize>)]) -> Vec<Answer> {
+        let began = Instant::now();
+        let asked: Vec<(&WorkloadStatement, Hypothesis)> = questions
+            .iter()
+            .filter_map(|(statement, ids)| {
+                Some((self.asked.get(*statement)?.statement, self.hypothesis(ids)))
+            })
+            .collect();
+        let answers = self.engine.cost_many(&asked);
+        self.stop.round(questions.len(), began.elapsed());
+        let with = answers.into_iter().zip(questions);
+        with.map(|(answer, (_, ids))| match answer {
+            Ok(plan) => Ok((plan.total_cost, self.used(ids, &plan))),
+            Err(error) => Err(error.to_string()),
+        })
+        .collect()
+    }
+
+    fn hypothesis(&self, ids: &[usize]) -> Hypothesis {
         let indexes: Vec<IndexDefinition> = ids
             .iter()
             .filter_map(|candidate| Some(self.candidates.get(*candidate)?.definition.clone()))
             .collect();
-        let hypothesis = Hypothesis { indexes, ..Hypothesis::default() };
-        let plan =
-            self.engine.cost(asked.statement, &hypothesis).map_err(|error| error.to_string())?;
-        let used = ids
-            .iter()
-            .copied()
-            .filter(|candidate| {
-                self.candidates
-                    .get(*candidate)
-                    .is_some_and(|known| plan.indexes.contains(&known.definition.name))
-            })
-            .collect();
-        Ok((plan.total_cost, used))
+        Hypothesis { indexes, ..Hypothesis::default() }
+    }
+
+    fn used(&self, ids: &[usize], plan: &PlannedCost) -> Vec<usize> {
+        let is_used = |candidate: &usize| {
+            let known = self.candidates.get(*candidate);
+            known.is_some_and(|known| plan.indexes.contains(&known.definition.name))
+        };
+        ids.iter().copied().filter(is_used).collect()
     }
 }

@@ -4,10 +4,11 @@
 //! planner's cost today × (formula with the indexes ÷ formula without). The same for single access methods that
 //! an engine can't plan with, as HypoPG can't with GIN and GiST: the engine's cost with the others × that ratio.
 
-use super::rule_path::{Costs, Path, Reading};
+use super::rule_path::{Costs, Path, Reading, Sizes};
 use super::selectivity;
 use super::statement::limit;
-use pgassay_model::index::IndexDefinition;
+use pgassay_model::index::{IndexDefinition, RelationName};
+use pgassay_model::relation::Relation;
 use pgassay_model::snapshot::Snapshot;
 use pgassay_model::units::Bytes;
 use pgassay_model::what_if::{Hypothesis, PlannedCost, WhatIf, WhatIfError};
@@ -22,8 +23,10 @@ const ENGINE: &str = "rule";
 /// A what-if engine made of formulas and the planner's costs of what exists.
 pub(super) struct RuleEngine<'a> {
     snapshot: &'a Snapshot,
+    relations: HashMap<&'a RelationName, &'a Relation>,
     planner: &'a mut dyn WhatIf,
     costs: Costs,
+    sizes: Sizes,
     known: HashMap<String, Rc<Known>>,
     unplanned: Unplanned,
 }
@@ -43,8 +46,10 @@ impl<'a> RuleEngine<'a> {
     pub(super) fn new(snapshot: &'a Snapshot, planner: &'a mut dyn WhatIf) -> Self {
         RuleEngine {
             snapshot,
+            relations: snapshot.relations.iter().map(|known| (&known.name, known)).collect(),
             planner,
             costs: Costs::of(snapshot),
+            sizes: Sizes::default(),
             known: HashMap::new(),
             unplanned: Unplanned::default(),
         }
@@ -157,14 +162,22 @@ impl<'a> RuleEngine<'a> {
             })
             .collect();
         let reached = |mention: usize, bound: &[&str]| -> Option<Vec<Path>> {
-            let relation = self.snapshot.relation(&shape.relations.get(mention)?.name)?;
+            let relation = *self.relations.get(&shape.relations.get(mention)?.name)?;
             let existing =
                 relation.indexes.iter().filter(|index| index.valid).map(|index| &index.definition);
             let proposed = added.iter().filter(|index| index.relation == relation.name);
             let indexes: Vec<&IndexDefinition> = existing.chain(proposed).collect();
             Some(
-                Reading { costs: &self.costs, relation, statement, shape, mention, bound }
-                    .paths(&indexes),
+                Reading {
+                    costs: &self.costs,
+                    sizes: &self.sizes,
+                    relation,
+                    statement,
+                    shape,
+                    mention,
+                    bound,
+                }
+                .paths(&indexes),
             )
         };
         let rows_of = |mention: usize| {
@@ -260,12 +273,17 @@ impl WhatIf for RuleEngine<'_> {
         true
     }
 
+    /// Whether the planner answers; else rules do.
+    fn plans_indexes_for(&mut self, statement: &WorkloadStatement) -> bool {
+        self.planner.plans_indexes_for(statement)
+    }
+
     fn cost(
         &mut self,
         statement: &WorkloadStatement,
         hypothesis: &Hypothesis,
     ) -> Result<PlannedCost, WhatIfError> {
-        if self.planner.plans_indexes() {
+        if self.planner.plans_indexes_for(statement) {
             return self.blended(statement, hypothesis);
         }
         if !hypothesis.parameters.is_empty() || !hypothesis.hidden.is_empty() {
@@ -283,6 +301,33 @@ impl WhatIf for RuleEngine<'_> {
             indexes,
             rows: known.today.rows,
         })
+    }
+
+    /// What only the planner answers, it may answer at the same time.
+    fn cost_many(
+        &mut self,
+        questions: &[(&WorkloadStatement, Hypothesis)],
+    ) -> Vec<Result<PlannedCost, WhatIfError>> {
+        let ruled = !self.unplanned.borrow().is_empty();
+        let direct: Vec<bool> = questions
+            .iter()
+            .map(|(statement, _)| !ruled && self.planner.plans_indexes_for(statement))
+            .collect();
+        let both = questions.iter().zip(&direct);
+        let together: Vec<(&WorkloadStatement, Hypothesis)> =
+            both.filter(|(_, direct)| **direct).map(|(question, _)| question.clone()).collect();
+        let mut answers = self.planner.cost_many(&together).into_iter();
+        let mut all = Vec::with_capacity(questions.len());
+        for ((statement, hypothesis), direct) in questions.iter().zip(direct) {
+            all.push(match direct.then(|| answers.next()).flatten() {
+                // Perhaps there are rules for what it can't plan with.
+                Some(Err(WhatIfError::Unsupported { .. })) | None => {
+                    self.cost(statement, hypothesis)
+                }
+                Some(answer) => answer,
+            });
+        }
+        all
     }
 
     fn index_size(&mut self, index: &IndexDefinition) -> Option<Bytes> {

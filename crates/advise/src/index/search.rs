@@ -1,30 +1,26 @@
 //! The candidates, what is known of them, and the search among them.
 //!
 //! A statement's candidates are offered to the engine all at once, a few rounds, then only the narrow ones; what it
-//! picks is the pool (design "indexes": 72 EXPLAINs instead of thousands). Then sets are sought for all budgets
-//! together (`climb.rs`): the answers to one budget's questions serve the others.
+//! picks is the pool (`rounds.rs`; design "indexes": 72 EXPLAINs instead of thousands). Each statement is told which of
+//! them can serve it (`connect.rs`), then sets are sought for all budgets together (`climb.rs`): the answers to one
+//! budget's questions serve the others.
 
 use super::climb::limit;
-use super::cover;
 use super::frontier::{Archive, Point};
-use super::knowledge::{Knowledge, MOST};
-use super::merge;
+use super::knowledge::Knowledge;
+use super::quick_hash::QuickMap;
 use super::statement::Asked;
+use super::stop::{Phase, Stop};
 use super::writes::{Kept, Writes};
-use super::{FrontierPoint, name, rule, size, wanted};
+use super::{FrontierPoint, name, rule, size};
 use pgassay_model::index::{IndexDefinition, RelationName};
-use pgassay_model::interrupt::Interrupt;
 use pgassay_model::snapshot::Snapshot;
 use pgassay_model::units::Bytes;
 use pgassay_model::what_if::WhatIf;
+use pgassay_model::workload::WorkloadStatement;
 use pgassay_sql::index_ddl;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::time::Instant;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// Rounds in which a statement's candidates are offered; each leaves out what earlier rounds picked.
-const ROUNDS: usize = 3;
-/// Merged candidates of one relation.
-const MERGED: usize = 40;
 /// Questions beyond those of the rounds: for each statement, at least and at most in all.
 const QUESTIONS: u64 = 80;
 const LEAST_QUESTIONS: u64 = 400;
@@ -32,21 +28,6 @@ const MOST_QUESTIONS: u64 = 20_000;
 
 /// A set of candidates, by position.
 pub(super) type Set = BTreeSet<usize>;
-
-/// When to stop with the best set so far.
-#[derive(Debug, Clone)]
-pub(super) struct Stop {
-    pub deadline: Option<Instant>,
-    pub interrupt: Interrupt,
-}
-
-impl Stop {
-    /// Whether it is time.
-    pub(super) fn requested(&self) -> bool {
-        self.interrupt.requested()
-            || self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
-    }
-}
 
 /// An index that could be.
 #[derive(Debug)]
@@ -83,7 +64,7 @@ pub(super) struct Search<'a> {
     pub candidates: Vec<Candidate>,
     /// Position of a definition, its name left out.
     known: HashMap<IndexDefinition, usize>,
-    relations: HashMap<RelationName, usize>,
+    pub(super) relations: HashMap<RelationName, usize>,
     /// Names taken in each schema.
     names: HashMap<String, BTreeSet<String>>,
     /// Candidates of each statement.
@@ -92,7 +73,7 @@ pub(super) struct Search<'a> {
     pub pool: Set,
     /// Candidates that a plan used together, and that may be worth something only together: the two sides of a
     /// join, the alternatives of an OR.
-    together: BTreeSet<Set>,
+    pub(super) together: BTreeSet<Set>,
     /// Candidates the engine could not answer for, with its words.
     pub refused: BTreeMap<usize, String>,
     /// Answers of the rounds, by statement: what there was, what was used, the cost.
@@ -106,9 +87,16 @@ pub(super) struct Search<'a> {
     pub(super) archive: Archive,
     /// Questions that may still be asked.
     pub(super) questions: u64,
-    write_costs: HashMap<Vec<usize>, f64>,
+    write_costs: QuickMap<Vec<usize>, f64>,
+    /// Of each relation, whether any statement writes it.
+    is_written: Vec<bool>,
+    /// Weighted cost of the statements today.
+    before: f64,
     /// The set that is written about.
     pub chosen: Set,
+    /// The same by relation, and its size.
+    pub(super) chosen_groups: HashMap<usize, Vec<usize>>,
+    chosen_size: u64,
     pub budget: Option<Bytes>,
 }
 
@@ -144,8 +132,12 @@ impl<'a> Search<'a> {
             meets: Vec::new(),
             archive: Archive::default(),
             questions: (QUESTIONS * asked.len() as u64).clamp(LEAST_QUESTIONS, MOST_QUESTIONS),
-            write_costs: HashMap::new(),
+            write_costs: QuickMap::default(),
+            is_written: Vec::new(),
+            before: asked.iter().map(Asked::weighted_before).sum(),
             chosen: Set::new(),
+            chosen_groups: HashMap::new(),
+            chosen_size: 0,
             budget: None,
         }
     }
@@ -161,7 +153,7 @@ impl<'a> Search<'a> {
     }
 
     /// The position of a candidate, new or known.
-    fn position(&mut self, statement: usize, definition: IndexDefinition) -> usize {
+    pub(super) fn position(&mut self, statement: usize, definition: IndexDefinition) -> usize {
         let nameless = IndexDefinition { name: String::new(), ..definition };
         if let Some(position) = self.known.get(&nameless) {
             return *position;
@@ -184,6 +176,9 @@ impl<'a> Search<'a> {
         });
         let relations = self.relations.len();
         let relation = *self.relations.entry(definition.relation.clone()).or_insert(relations);
+        if relation == relations {
+            self.is_written.push(self.writes.any(&definition.relation));
+        }
         self.candidates.push(Candidate { definition, size, share, relation, touches: Vec::new() });
         position
     }
@@ -191,199 +186,20 @@ impl<'a> Search<'a> {
     /// Searches the best sets for all budgets. When it is time to stop, no more questions are asked, and the choice
     /// is made among the plans that are known by then.
     pub(super) fn run(&mut self, budgets: &[Option<Bytes>]) {
-        for statement in 0..self.asked.len() {
-            self.rounds(statement);
-        }
+        self.stop.enter(Phase::Asking);
+        self.rounds();
+        self.stop.enter(Phase::Choosing);
         self.merge();
         self.connect();
         self.list_moves();
         self.climb(budgets);
     }
 
-    /// Offers a statement's candidates: all, then those without INCLUDE, then those with a single key.
-    fn rounds(&mut self, statement: usize) {
-        let offered = self.offered.get(statement).cloned().unwrap_or_default();
-        let narrow = |search: &Self, keys: usize| -> Set {
-            let fits = |candidate: &usize| {
-                search.candidates.get(*candidate).is_some_and(|known| {
-                    known.definition.include.is_empty() && known.definition.keys.len() <= keys
-                })
-            };
-            offered.iter().copied().filter(fits).collect()
-        };
-        let classes = [offered.clone(), narrow(self, usize::MAX), narrow(self, 1)];
-        let mut seen: BTreeSet<Set> = BTreeSet::new();
-        for class in classes {
-            let mut open = class;
-            for _ in 0..ROUNDS {
-                open.retain(|candidate| !self.refused.contains_key(candidate));
-                if open.is_empty() || !seen.insert(open.clone()) || self.stop.requested() {
-                    break;
-                }
-                let Some(used) = self.round(statement, &mut open) else { break };
-                open.retain(|candidate| !used.contains(candidate));
-                self.pool.extend(used.iter().copied());
-                self.together.insert(used);
-            }
-        }
-    }
-
-    /// Candidates that can serve either of two statements' needs in one index.
-    fn merge(&mut self) {
-        let mut by_relation: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-        for candidate in &self.pool {
-            if let Some(known) = self.candidates.get(*candidate) {
-                by_relation.entry(known.relation).or_default().push(*candidate);
-            }
-        }
-        for group in by_relation.into_values() {
-            let mut made = 0;
-            for (place, a) in group.iter().enumerate() {
-                for b in group.iter().skip(place + 1) {
-                    let both = self.candidates.get(*a).zip(self.candidates.get(*b));
-                    let merged =
-                        both.and_then(|(a, b)| merge::merged(&a.definition, &b.definition));
-                    if let Some(definition) = merged.filter(|_| made < MERGED) {
-                        // Plain indexes hold all rows, whatever the statement.
-                        let statement = usize::MAX;
-                        let position = self.position(statement, definition);
-                        made += usize::from(self.pool.insert(position));
-                    }
-                }
-            }
-        }
-    }
-
-    /// Tells every statement which candidates of the pool can serve it, and what the rounds taught about them.
-    fn connect(&mut self) {
-        let mut by_relation: HashMap<&RelationName, Vec<usize>> = HashMap::new();
-        for candidate in &self.pool {
-            if let Some(known) = self.candidates.get(*candidate) {
-                by_relation.entry(&known.definition.relation).or_default().push(*candidate);
-            }
-        }
-        for (statement, asked) in self.asked.iter().enumerate() {
-            let own = self.offered.get(statement);
-            let named: BTreeSet<&RelationName> =
-                asked.shape.relations.iter().map(|used| &used.name).collect();
-            let mut local: Vec<usize> = named
-                .into_iter()
-                .filter_map(|name| by_relation.get(name))
-                .flatten()
-                .copied()
-                .filter(|candidate| {
-                    own.is_some_and(|own| own.contains(candidate))
-                        || self
-                            .candidates
-                            .get(*candidate)
-                            .is_some_and(|known| wanted::can_serve(asked, &known.definition))
-                })
-                .collect();
-            local.sort_by_key(|candidate| {
-                (!own.is_some_and(|own| own.contains(candidate)), *candidate)
-            });
-            local.truncate(MOST);
-            if asked.before.is_none() {
-                local.clear();
-            }
-            let pair = |a: usize, b: usize| self.candidates.get(a).zip(self.candidates.get(b));
-            let covers = |a, b| {
-                a != b
-                    && pair(a, b).is_some_and(|(a, b)| cover::covers(&a.definition, &b.definition))
-            };
-            let same = |a, b| pair(a, b).is_some_and(|(a, b)| a.relation == b.relation);
-            let before = asked.before.as_ref().map_or(0.0, |plan| plan.total_cost);
-            let mut knowledge = Knowledge::new(before, local, covers, same);
-            for (offered, used, cost) in self.first.get(statement).into_iter().flatten() {
-                knowledge.learn(super::knowledge::Planned {
-                    offered: knowledge.set(offered),
-                    used: knowledge.set(used),
-                    cost: *cost,
-                });
-            }
-            self.knowledge.push(knowledge);
-        }
-        for (statement, knowledge) in self.knowledge.iter().enumerate() {
-            for (bit, candidate) in knowledge.local.iter().enumerate() {
-                if let Some(known) = self.candidates.get_mut(*candidate) {
-                    known.touches.push((statement, 1 << bit));
-                }
-            }
-        }
-    }
-
-    /// Every candidate of the pool alone, and those that plans used together.
-    fn list_moves(&mut self) {
-        let alone = self.pool.iter().map(|candidate| Set::from([*candidate]));
-        let sets: BTreeSet<Set> = alone.chain(self.together.iter().cloned()).collect();
-        self.add_moves(sets);
-    }
-
-    /// Adds moves that are not there yet.
-    pub(super) fn add_moves(&mut self, sets: BTreeSet<Set>) {
-        let known: HashSet<Vec<usize>> =
-            self.moves.iter().map(|known| known.added.clone()).collect();
-        let empty = self.trial(&Set::new());
-        for set in sets {
-            let added: Vec<usize> = set.into_iter().collect();
-            if added.is_empty() || known.contains(&added) {
-                continue;
-            }
-            let weighed = self.weigh(&empty, &[], &added);
-            let alone = empty.objective() - weighed.objective();
-            self.moves.push(Move { added, alone, size: weighed.size });
-        }
-        // What is worth most alone is tried first; equals in the order of the candidates.
-        self.moves.sort_by(|a, b| b.alone.total_cmp(&a.alone).then_with(|| a.added.cmp(&b.added)));
-        if self.meets.is_empty() {
-            self.meets = self.list_meets();
-        }
-        self.near = self.list_near();
-    }
-
-    fn list_meets(&self) -> Vec<BTreeSet<usize>> {
-        let relation = |one: &usize| self.candidates.get(*one).map(|known| known.relation);
-        let mut meets: Vec<BTreeSet<usize>> =
-            (0..self.relations.len()).map(|relation| BTreeSet::from([relation])).collect();
-        for knowledge in &self.knowledge {
-            let together: BTreeSet<usize> = knowledge.local.iter().filter_map(relation).collect();
-            for one in &together {
-                if let Some(met) = meets.get_mut(*one) {
-                    met.extend(&together);
-                }
-            }
-        }
-        meets
-    }
-
-    fn list_near(&self) -> Vec<Vec<usize>> {
-        let relation = |one: &usize| self.candidates.get(*one).map(|known| known.relation);
-        let mut near: Vec<Vec<usize>> = vec![Vec::new(); self.meets.len()];
-        for (place, known) in self.moves.iter().enumerate() {
-            let concerned: BTreeSet<usize> = known
-                .added
-                .iter()
-                .filter_map(relation)
-                .filter_map(|relation| self.meets.get(relation))
-                .flatten()
-                .copied()
-                .collect();
-            for relation in concerned {
-                if let Some(near) = near.get_mut(relation) {
-                    near.push(place);
-                }
-            }
-        }
-        near
-    }
-
     /// Weighted cost that candidates, all on one relation, bring to its writers.
     pub(super) fn write_cost_of_relation(&mut self, group: Vec<usize>) -> f64 {
         let known = group.iter().filter_map(|candidate| self.candidates.get(*candidate));
-        let Some(name) = known.clone().next().map(|known| &known.definition.relation) else {
-            return 0.0;
-        };
-        if !self.writes.any(name) {
+        let Some(first) = known.clone().next() else { return 0.0 };
+        if !self.is_written.get(first.relation).is_some_and(|written| *written) {
             return 0.0;
         }
         if let Some(cost) = self.write_costs.get(&group) {
@@ -391,10 +207,15 @@ impl<'a> Search<'a> {
         }
         let kept: Vec<Kept<'_>> =
             known.map(|known| Kept { definition: &known.definition, share: known.share }).collect();
-        let relation = self.snapshot.relation(name);
+        let relation = self.snapshot.relation(&first.definition.relation);
         let cost = relation.map_or(0.0, |relation| self.writes.added(relation, &kept));
         self.write_costs.insert(group, cost);
         cost
+    }
+
+    /// The statements that write a relation.
+    pub(super) fn writers(&self, relation: &RelationName) -> &[&'a Asked<'a>] {
+        self.writes.of(relation)
     }
 
     /// Whether indexes cost any statement anything.
@@ -402,55 +223,35 @@ impl<'a> Search<'a> {
         !self.writes.none()
     }
 
-    pub(super) fn size(&self, set: &Set) -> u64 {
-        set.iter()
-            .filter_map(|position| self.candidates.get(*position))
-            .map(|known| known.size.0)
-            .sum()
-    }
-
-    /// What candidates save readers and cost writers beyond the other chosen ones, weighted, in planner units.
-    pub(super) fn gain(&mut self, added: &Set) -> (f64, f64) {
-        let chosen = std::mem::take(&mut self.chosen);
-        let missing: Vec<usize> = added.difference(&chosen).copied().collect();
-        let mut with = chosen;
-        with.extend(&missing);
-        let (none, mut touched, mut relations) = (Set::new(), Set::new(), Set::new());
-        for known in added.iter().filter_map(|candidate| self.candidates.get(*candidate)) {
-            relations.insert(known.relation);
-            touched.extend(known.touches.iter().map(|(statement, _)| *statement));
-        }
+    /// What a candidate saves readers and costs writers beyond the other chosen ones, weighted, in planner units.
+    pub(super) fn gain(&mut self, candidate: usize) -> (f64, f64) {
+        let Some(known) = self.candidates.get(candidate) else { return (0.0, 0.0) };
+        let relation = known.relation;
+        let touched: Vec<usize> = known.touches.iter().map(|(statement, _)| *statement).collect();
         let mut read = 0.0;
         for statement in touched {
             let weight = self.asked.get(statement).map_or(0.0, |asked| asked.statement.weight);
-            let less = self.plan(statement, &with, added).0 - self.plan(statement, &with, &none).0;
-            read += weight * less;
+            let less = self.plan(statement, None, Some(candidate)).0;
+            read += weight * (less - self.plan(statement, Some(candidate), None).0);
         }
-        let mut write = 0.0;
-        for relation in relations {
-            let on = |one: &&usize| {
-                self.candidates.get(**one).is_some_and(|known| known.relation == relation)
-            };
-            let all: Vec<usize> = with.iter().filter(on).copied().collect();
-            let rest: Vec<usize> = all.iter().copied().filter(|one| !added.contains(one)).collect();
-            write += self.write_cost_of_relation(all) - self.write_cost_of_relation(rest);
-        }
-        for one in missing {
-            with.remove(&one);
-        }
-        self.chosen = with;
+        let mut rest = self.chosen_groups.get(&relation).cloned().unwrap_or_default();
+        rest.retain(|one| *one != candidate);
+        let mut all = rest.clone();
+        all.push(candidate);
+        all.sort_unstable();
+        let write = self.write_cost_of_relation(all) - self.write_cost_of_relation(rest);
         (read, write)
     }
 
-    /// Whether candidates fit into the budget beside the chosen ones.
-    pub(super) fn fits(&self, added: &Set) -> bool {
-        let set: Set = self.chosen.union(added).copied().collect();
-        self.size(&set) <= limit(self.budget)
+    /// Whether a candidate that is not chosen fits into the budget beside the chosen ones.
+    pub(super) fn fits(&self, candidate: usize) -> bool {
+        let size = self.candidates.get(candidate).map_or(0, |known| known.size.0);
+        self.chosen_size + size <= limit(self.budget)
     }
 
     /// Weighted cost of the statements today.
     pub(super) fn cost_before(&self) -> f64 {
-        self.asked.iter().map(Asked::weighted_before).sum()
+        self.before
     }
 
     /// The objective with a penalty for each index: one that does not save `worth` is not worth its name.
@@ -467,27 +268,34 @@ impl<'a> Search<'a> {
     pub(super) fn choose(&mut self, budget: Option<Bytes>) {
         self.chosen = self.best(limit(budget)).map(|point| point.set).unwrap_or_default();
         self.budget = budget;
+        self.chosen_groups.clear();
+        self.chosen_size = 0;
+        for candidate in &self.chosen {
+            let Some(known) = self.candidates.get(*candidate) else { continue };
+            self.chosen_groups.entry(known.relation).or_default().push(*candidate);
+            self.chosen_size += known.size.0;
+        }
     }
 
     /// Weighted cost of the statements with the chosen indexes.
     pub(super) fn cost_after(&mut self) -> f64 {
-        let (chosen, none) = (self.chosen.clone(), Set::new());
-        (0..self.asked.len())
-            .map(|statement| {
-                let weight = self.asked.get(statement).map_or(0.0, |asked| asked.statement.weight);
-                weight * self.plan(statement, &chosen, &none).0
-            })
-            .sum()
+        let weights: Vec<f64> = self.asked.iter().map(|asked| asked.statement.weight).collect();
+        let weighted = weights.iter().enumerate();
+        weighted.map(|(statement, weight)| weight * self.plan(statement, None, None).0).sum()
     }
 
     /// The curve of size against cost.
     pub(super) fn frontier(&self) -> Vec<FrontierPoint> {
-        let ddl =
-            |candidate: &usize| Some(index_ddl(&self.candidates.get(*candidate)?.definition, true));
+        let mut written: HashMap<usize, String> = HashMap::new();
+        let mut ddl = |candidate: &usize| {
+            let known = self.candidates.get(*candidate)?;
+            let text = written.entry(*candidate);
+            Some(text.or_insert_with(|| index_ddl(&known.definition, true)).clone())
+        };
         let points = self.archive.frontier().into_iter().map(|point| FrontierPoint {
             size: Bytes(point.size),
             cost: point.objective(),
-            indexes: point.set.iter().filter_map(ddl).collect(),
+            indexes: point.set.iter().filter_map(&mut ddl).collect(),
         });
         points.collect()
     }
@@ -496,12 +304,17 @@ impl<'a> Search<'a> {
         self.engine.engine()
     }
 
+    /// Whether the planner answers for a statement; else rules do.
+    pub(super) fn is_planned(&mut self, statement: &WorkloadStatement) -> bool {
+        self.engine.plans_indexes_for(statement)
+    }
+
     pub(super) fn calls(&self) -> u64 {
         self.engine.calls()
     }
 
     /// Whether the search was stopped before it came to its end.
     pub(super) fn stopped(&self) -> bool {
-        self.stop.requested()
+        self.stop.stopped()
     }
 }

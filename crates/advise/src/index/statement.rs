@@ -1,13 +1,14 @@
 //! Statements as the advisor sees them: shape, today's plan, and the rows they read and write.
 
-use super::search::Stop;
 use super::selectivity;
+use super::stop::Stop;
 use pgassay_model::plan::NotProposed;
 use pgassay_model::relation::Relation;
 use pgassay_model::snapshot::Snapshot;
 use pgassay_model::what_if::{Hypothesis, PlannedCost, WhatIf};
 use pgassay_model::workload::{SkippedStatement, Workload, WorkloadStatement};
 use pgassay_sql::{StatementKind, StatementShape, shape};
+use std::time::Instant;
 
 /// Assumed where a LIMIT stands whose value can't be read from the text or the parameters.
 const LIMIT_UNKNOWN: f64 = 100.0;
@@ -39,8 +40,8 @@ impl Asked<'_> {
     }
 }
 
-/// Reads and plans every statement; those that can't be read are skipped, those that can't be planned as well,
-/// but they stay as writers.
+/// Reads and plans every statement, where time is limited the heaviest first; those that can't be read are skipped,
+/// those that can't be planned as well, but they stay as writers.
 pub(super) fn read<'a>(
     snapshot: &Snapshot,
     workload: &'a Workload,
@@ -52,31 +53,38 @@ pub(super) fn read<'a>(
     let mut skip = |statement: &WorkloadStatement, reason: String| {
         skipped.push(SkippedStatement { statement: statement.sql.clone(), reason });
     };
-    for statement in &workload.statements {
-        if stop.requested() {
-            skip(statement, "the time limit or an interrupt came before it was looked at".into());
-            continue;
+    let mut statements: Vec<&WorkloadStatement> = workload.statements.iter().collect();
+    if stop.limited() {
+        statements.sort_by(|a, b| b.weight.total_cmp(&a.weight));
+    }
+    let mut rest = statements.as_slice();
+    while !rest.is_empty() && !stop.requested() {
+        let (some, later) = rest.split_at(stop.at_once().min(rest.len()));
+        rest = later;
+        let mut read = Vec::with_capacity(some.len());
+        for statement in some {
+            match stop.own(|| shape(&statement.sql, snapshot)) {
+                Ok(shape) => read.push((*statement, shape)),
+                Err(error) => skip(statement, error.to_string()),
+            }
         }
-        let shape = match shape(&statement.sql, snapshot) {
-            Ok(shape) => shape,
-            Err(error) => {
-                skip(statement, error.to_string());
+        let began = Instant::now();
+        let questions: Vec<(&WorkloadStatement, Hypothesis)> =
+            read.iter().map(|(statement, _)| (*statement, Hypothesis::default())).collect();
+        let answers = engine.cost_many(&questions);
+        stop.round(questions.len(), began.elapsed());
+        for ((statement, shape), answer) in read.into_iter().zip(answers) {
+            let before = answer.map_err(|error| skip(statement, error.to_string())).ok();
+            if before.is_none() && !shape.writes {
                 continue;
             }
-        };
-        let before = match engine.cost(statement, &Hypothesis::default()) {
-            Ok(plan) => Some(plan),
-            Err(error) => {
-                skip(statement, error.to_string());
-                None
-            }
-        };
-        if before.is_none() && !shape.writes {
-            continue;
+            let limit = shape.limit.then(|| limit(statement, &shape));
+            let rows_written = rows_written(snapshot, statement, &shape, limit);
+            asked.push(Asked { statement, shape, before, limit, rows_written });
         }
-        let limit = shape.limit.then(|| limit(statement, &shape));
-        let rows_written = rows_written(snapshot, statement, &shape, limit);
-        asked.push(Asked { statement, shape, before, limit, rows_written });
+    }
+    for statement in rest {
+        skip(statement, "the time limit or an interrupt came before it was looked at".into());
     }
     (asked, skipped)
 }

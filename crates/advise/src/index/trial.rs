@@ -1,7 +1,8 @@
 //! A set of candidates with what it is expected to cost, kept up to date as it changes.
 
+use super::quick_hash::QuickMap;
 use super::search::{Search, Set};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// A set under trial.
 #[derive(Debug, Clone)]
@@ -9,6 +10,8 @@ pub(super) struct Trial {
     pub set: Set,
     /// The set by relation.
     pub groups: HashMap<usize, Vec<usize>>,
+    /// What each relation's indexes of the set cost writers.
+    write_costs: QuickMap<usize, f64>,
     /// Of each statement, the bits of the set.
     pub masks: Vec<u128>,
     /// Of each statement, its expected cost, unweighted.
@@ -46,6 +49,7 @@ impl Search<'_> {
         let mut trial = Trial {
             set: Set::new(),
             groups: HashMap::new(),
+            write_costs: QuickMap::default(),
             settled: BTreeSet::new(),
             masks: vec![0; costs.len()],
             weighed: Weighed { read: self.cost_before(), write: 0.0, size: 0 },
@@ -66,33 +70,39 @@ impl Search<'_> {
             weighed.read += self.asked.get(statement).map_or(0.0, |asked| asked.statement.weight)
                 * (then - now);
         }
-        let size = |candidates: &[usize]| -> u64 {
-            let known = candidates.iter().filter_map(|one| self.candidates.get(*one));
-            known.map(|known| known.size.0).sum()
-        };
-        weighed.size = (weighed.size + size(into)).saturating_sub(size(out));
+        weighed.size =
+            (weighed.size + self.size_of(into)).saturating_sub(self.size_of(out));
         if self.anybody_writes() {
             weighed.write += self.written(trial, out, into);
         }
         weighed
     }
 
+    /// Bytes of candidates.
+    pub(super) fn size_of(&self, candidates: &[usize]) -> u64 {
+        let known = candidates.iter().filter_map(|one| self.candidates.get(*one));
+        known.map(|known| known.size.0).sum()
+    }
+
     /// What a change adds to the cost of writers.
     fn written(&mut self, trial: &Trial, out: &[usize], into: &[usize]) -> f64 {
-        let relation = |one: &usize| self.candidates.get(*one).map(|known| known.relation);
-        let relations: BTreeSet<usize> = out.iter().chain(into).filter_map(relation).collect();
+        let mut changed: BTreeMap<usize, (Vec<usize>, Vec<usize>)> = BTreeMap::new();
+        for (candidates, is_in) in [(out, false), (into, true)] {
+            for one in candidates {
+                let Some(known) = self.candidates.get(*one) else { continue };
+                let (out, into) = changed.entry(known.relation).or_default();
+                if is_in { into.push(*one) } else { out.push(*one) }
+            }
+        }
         let mut added = 0.0;
-        for relation in relations {
-            let now = trial.groups.get(&relation).cloned().unwrap_or_default();
-            let mut then: Vec<usize> =
-                now.iter().copied().filter(|one| !out.contains(one)).collect();
-            let belongs = |one: &&usize| {
-                self.candidates.get(**one).is_some_and(|known| known.relation == relation)
-            };
-            then.extend(into.iter().filter(belongs));
+        for (relation, (out, into)) in changed {
+            let now = trial.groups.get(&relation).into_iter().flatten();
+            let mut then: Vec<usize> = now.copied().filter(|one| !out.contains(one)).collect();
+            then.extend(into);
             then.sort_unstable();
             then.dedup();
-            added += self.write_cost_of_relation(then) - self.write_cost_of_relation(now);
+            let before = trial.write_costs.get(&relation).copied().unwrap_or(0.0);
+            added += self.write_cost_of_relation(then) - before;
         }
         added
     }
@@ -151,6 +161,12 @@ impl Search<'_> {
                 group.push(*one);
                 group.sort_unstable();
             }
+        }
+        let relation = |one: &usize| self.candidates.get(*one).map(|known| known.relation);
+        let relations: BTreeSet<usize> = out.iter().chain(into).filter_map(relation).collect();
+        for relation in relations {
+            let group = trial.groups.get(&relation).cloned().unwrap_or_default();
+            trial.write_costs.insert(relation, self.write_cost_of_relation(group));
         }
         trial.weighed = weighed;
     }

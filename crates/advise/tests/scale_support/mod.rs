@@ -1,5 +1,5 @@
 //! A workload of any size: relations of 100,000 rows, each with statements that look up, join, sort and write.
-#![allow(missing_docs, reason = "tests")]
+#![allow(missing_docs, dead_code, reason = "tests and benchmarks, of which none needs all of it")]
 
 use pgassay_advise::index::{IndexAdvice, IndexOptions, advise};
 use pgassay_model::Timestamp;
@@ -12,9 +12,12 @@ use pgassay_model::what_if::{Hypothesis, PlannedCost, WhatIf, WhatIfError};
 use pgassay_model::workload::{Workload, WorkloadStatement};
 use std::time::Duration;
 
-const ROWS: f64 = 100_000.0;
-const PAGES: u64 = 1_500;
-const COLUMNS: usize = 12;
+/// Of each relation.
+pub const ROWS: f64 = 100_000.0;
+/// Of each relation.
+pub const PAGES: u64 = 1_500;
+/// `c0` to `c11`, integers.
+pub const COLUMNS: usize = 12;
 
 /// A planner that refuses everything: rules answer.
 struct NoPlanner;
@@ -41,9 +44,17 @@ impl WhatIf for NoPlanner {
     }
 }
 
-/// Advice on a synthetic workload, after at most that long.
+/// Advice on a synthetic workload by rules, after at most that long.
 pub fn advise_on(statements: usize, relations: usize, time_limit: Option<Duration>) -> IndexAdvice {
-    let snapshot = Snapshot {
+    let snapshot = snapshot(relations);
+    let workload = workload(statements, relations);
+    let options = IndexOptions { time_limit, ..IndexOptions::default() };
+    advise(&snapshot, &workload, &mut NoPlanner, &options, &Interrupt::default())
+}
+
+/// That many relations, as statistics show them.
+pub fn snapshot(relations: usize) -> Snapshot {
+    Snapshot {
         taken_at: Timestamp::UNIX_EPOCH,
         server: Server { version_num: 150_018, c_collation: true, ..Server::default() },
         parameters: Default::default(),
@@ -53,8 +64,12 @@ pub fn advise_on(statements: usize, relations: usize, time_limit: Option<Duratio
         host: None,
         pooler: None,
         unseen: Vec::new(),
-    };
-    let workload = Workload {
+    }
+}
+
+/// That many statements on that many relations, each with one set of values.
+pub fn workload(statements: usize, relations: usize) -> Workload {
+    Workload {
         schema: pgassay_model::workload::SCHEMA.into(),
         generated_at: Timestamp::UNIX_EPOCH,
         source: "synthetic".into(),
@@ -62,9 +77,12 @@ pub fn advise_on(statements: usize, relations: usize, time_limit: Option<Duratio
         skipped: Vec::new(),
         scripts: Vec::new(),
         sessions: Vec::new(),
-    };
-    let options = IndexOptions { time_limit, ..IndexOptions::default() };
-    advise(&snapshot, &workload, &mut NoPlanner, &options, &Interrupt::default())
+    }
+}
+
+/// Distinct values of a column, as `pg_stats.n_distinct` has them.
+pub fn distinct(place: usize) -> f64 {
+    [-1.0, 1_000.0, 50.0, 20_000.0][place % 4]
 }
 
 fn relation(number: usize) -> Relation {
@@ -75,7 +93,7 @@ fn relation(number: usize) -> Relation {
         has_default: false,
         statistics: Some(ColumnStatistics {
             average_width: 4,
-            n_distinct: [-1.0, 1_000.0, 50.0, 20_000.0][place % 4],
+            n_distinct: distinct(place),
             ..ColumnStatistics::default()
         }),
     };
@@ -109,9 +127,11 @@ fn statement(number: usize, relations: usize) -> WorkloadStatement {
     WorkloadStatement {
         id: format!("q{number}"),
         writes: sql.starts_with("UPDATE"),
-        sql,
         weight: 1.0 + (number % 17) as f64,
-        parameter_source: "none".into(),
+        // No relation holds it more often than the statistics say of any other value.
+        parameters: vec![vec![Some("7".into()); sql.matches('$').count()]],
+        parameter_source: "synthetic".into(),
+        sql,
         ..WorkloadStatement::default()
     }
 }

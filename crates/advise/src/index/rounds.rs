@@ -1,0 +1,175 @@
+//! Offers statements their candidates, and merges what their plans used: what comes of it is the pool.
+
+use super::merge;
+use super::search::{Search, Set};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Rounds in which a statement's candidates are offered; each leaves out what earlier rounds picked.
+const ROUNDS: usize = 3;
+/// Merged candidates of one relation.
+const MERGED: usize = 40;
+
+/// What is still to be offered to a statement.
+struct Offers {
+    statement: usize,
+    /// All candidates, then those without INCLUDE, then those with a single key, then those of
+    /// other methods than B-tree; the last is next.
+    classes: Vec<Set>,
+    open: Set,
+    rounds: usize,
+    seen: BTreeSet<Set>,
+    /// Whether the same question is asked once more, without what the engine refused.
+    again: bool,
+}
+
+impl Offers {
+    /// Makes `open` the next candidates to offer; false: there are none.
+    fn advance(&mut self, refused: &BTreeMap<usize, String>) -> bool {
+        if std::mem::take(&mut self.again) {
+            return true;
+        }
+        loop {
+            if self.rounds < ROUNDS {
+                self.open.retain(|candidate| !refused.contains_key(candidate));
+                if !self.open.is_empty() && self.seen.insert(self.open.clone()) {
+                    self.rounds += 1;
+                    return true;
+                }
+            }
+            let Some(class) = self.classes.pop() else { return false };
+            (self.open, self.rounds) = (class, 0);
+        }
+    }
+
+    /// Nothing more of this class is worth offering.
+    fn next_class(&mut self) {
+        self.rounds = ROUNDS;
+    }
+}
+
+impl Search<'_> {
+    /// Offers every statement its candidates, those of the heaviest statements first; of many statements at a time one
+    /// question each, so that an engine can answer them at the same time.
+    pub(super) fn rounds(&mut self) {
+        let weight = |statement: &usize| {
+            self.asked.get(*statement).map_or(0.0, |asked| asked.weighted_before())
+        };
+        let mut order: Vec<usize> = (0..self.asked.len())
+            .filter(|statement| {
+                self.asked.get(*statement).is_some_and(|asked| asked.before.is_some())
+            })
+            .collect();
+        order.sort_by(|a, b| weight(b).total_cmp(&weight(a)));
+        let mut order = order.into_iter();
+        let mut active: Vec<Offers> = Vec::new();
+        while !self.stop.requested() {
+            active.retain_mut(|offers| offers.advance(&self.refused));
+            while active.len() < self.stop.at_once() {
+                let Some(statement) = order.next() else { break };
+                let mut offers = self.offers(statement);
+                if offers.advance(&self.refused) {
+                    active.push(offers);
+                }
+            }
+            if active.is_empty() {
+                break;
+            }
+            let questions: Vec<(usize, Vec<usize>)> = active
+                .iter()
+                .map(|offers| (offers.statement, offers.open.iter().copied().collect()))
+                .collect();
+            let answers = self.ask_all(&questions);
+            for (offers, answer) in active.iter_mut().zip(answers) {
+                match answer {
+                    Ok((cost, used)) => self.take(offers, cost, used.into_iter().collect()),
+                    Err(reason) => self.refuse(offers, &reason),
+                }
+            }
+        }
+    }
+
+    fn offers(&self, statement: usize) -> Offers {
+        let offered = self.offered.get(statement).cloned().unwrap_or_default();
+        let narrow = |keys: usize| -> Set {
+            let fits = |candidate: &usize| {
+                self.candidates.get(*candidate).is_some_and(|known| {
+                    known.definition.include.is_empty() && known.definition.keys.len() <= keys
+                })
+            };
+            offered.iter().copied().filter(fits).collect()
+        };
+        // Small ones of other methods, which nothing but a budget makes the planner's choice beside a B-tree.
+        let is_other = |candidate: &usize| {
+            let known = self.candidates.get(*candidate);
+            known.is_some_and(|known| known.definition.method != "btree")
+        };
+        let other: Set = offered.iter().copied().filter(is_other).collect();
+        Offers {
+            statement,
+            classes: vec![other, narrow(1), narrow(usize::MAX), offered.clone()],
+            open: Set::new(),
+            rounds: ROUNDS,
+            seen: BTreeSet::new(),
+            again: false,
+        }
+    }
+
+    /// A plan, and the candidates it uses.
+    fn take(&mut self, offers: &mut Offers, cost: f64, used: Set) {
+        if let Some(first) = self.first.get_mut(offers.statement) {
+            first.push((offers.open.clone(), used.clone(), cost));
+        }
+        if used.is_empty() {
+            offers.next_class();
+            return;
+        }
+        offers.open.retain(|candidate| !used.contains(candidate));
+        self.pool.extend(used.iter().copied());
+        self.together.insert(used);
+    }
+
+    /// One bad candidate spoils the question: found by asking for each alone, and left out.
+    fn refuse(&mut self, offers: &mut Offers, reason: &str) {
+        let ids: Vec<usize> = offers.open.iter().copied().collect();
+        let bad: Vec<(usize, String)> = match ids.as_slice() {
+            [only] => vec![(*only, reason.to_owned())],
+            _ => ids
+                .iter()
+                .filter_map(|one| Some((*one, self.ask(offers.statement, &[*one]).err()?)))
+                .collect(),
+        };
+        offers.open.retain(|candidate| !bad.iter().any(|(refused, _)| refused == candidate));
+        if bad.is_empty() || offers.open.is_empty() {
+            offers.next_class();
+        } else {
+            offers.again = true;
+        }
+        self.refused.extend(bad);
+    }
+
+    /// Candidates that can serve either of two statements' needs in one index.
+    pub(super) fn merge(&mut self) {
+        let mut by_relation: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for candidate in &self.pool {
+            if let Some(known) = self.candidates.get(*candidate) {
+                by_relation.entry(known.relation).or_default().push(*candidate);
+            }
+        }
+        for group in by_relation.into_values() {
+            let mut made = 0;
+            for (place, a) in group.iter().enumerate() {
+                for b in group.iter().skip(place + 1) {
+                    let both = self.candidates.get(*a).zip(self.candidates.get(*b));
+                    let merged =
+                        both.and_then(|(a, b)| merge::merged(&a.definition, &b.definition));
+                    if let Some(definition) = merged.filter(|_| made < MERGED) {
+                        // Plain indexes hold all rows, whatever the statement.
+                        let statement = usize::MAX;
+                        let position = self.position(statement, definition);
+                        made += usize::from(self.pool.insert(position));
+                    }
+                }
+            }
+        }
+    }
+}
