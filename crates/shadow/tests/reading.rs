@@ -60,7 +60,7 @@ fn wait_for_scans(server: &Postgres, database: &str, index: &str, least: u64) {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_superusers_reading_counts_as_no_scan_of_any_index() {
     let server = shared();
     let database = filled(server);
@@ -83,7 +83,7 @@ async fn a_superusers_reading_counts_as_no_scan_of_any_index() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn who_may_not_stop_the_counting_leaves_indexes_alone_that_nothing_scanned() {
     let server = shared();
     let database = filled(server);
@@ -107,7 +107,7 @@ async fn who_may_not_stop_the_counting_leaves_indexes_alone_that_nothing_scanned
     assert!(left.why.contains("track_counts") && left.relation.is_none(), "{left:?}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn reading_says_what_it_took_of_the_source() {
     let server = shared();
     let database = filled(server);
@@ -130,7 +130,7 @@ async fn reading_says_what_it_took_of_the_source() {
     assert!(without.statements < taken.statements);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_role_that_may_read_some_relations_gets_a_shadow_of_those() {
     let server = shared();
     let database = filled(server);
@@ -158,7 +158,7 @@ async fn a_role_that_may_read_some_relations_gets_a_shadow_of_those() {
     assert_eq!(costs[0], costs[1]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn without_an_extension_the_relations_of_its_types_are_lacking_and_no_others() {
     let server = shared();
     let database = filled(server);
