@@ -201,7 +201,7 @@ struct Rare {
 
 impl Rare {
     /// As many as Chao's estimator says (A. Chao, "Nonparametric estimation of the number of classes in a
-    /// population", 1984): those seen, and the square of those seen once ÷ twice those seen twice. None seen twice:
+    /// population", 1984) without its bias: those seen, and pairs of those seen once ÷ those seen twice. None seen twice:
     /// each row has its own, unless the values are whole numbers from a narrower range, or are what the histogram is
     /// sorted by: its bounds then differ however few values there are, and the geometric mean of what is possible is
     /// taken. Values of which there are `distinct` have no more than so many times their keys.
@@ -211,7 +211,7 @@ impl Rare {
         let postings = (self.a_row * rows).max(1.0);
         let most = postings.min((self.a_row * distinct).max(1.0));
         let keys = if twice > 0.0 {
-            seen + once * once / (2.0 * twice)
+            seen + once * (once - 1.0) / (2.0 * (twice + 1.0))
         } else if once == 0.0 {
             seen
         } else if let Some(width) = order.width() {
@@ -259,7 +259,7 @@ impl Order {
     /// How many whole numbers there are from the least to the greatest; None: not all are whole numbers.
     fn width(&self) -> Option<f64> {
         let (least, greatest) = self.bounds?;
-        (least <= greatest).then(|| greatest as f64 - least as f64 + 1.0)
+        (least <= greatest).then_some(greatest as f64 - least as f64 + 1.0)
     }
 }
 
