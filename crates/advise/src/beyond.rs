@@ -1,6 +1,7 @@
 //! Advice beyond new indexes for the workload's cost, all of it from one snapshot: drops, extended statistics,
 //! indexes of foreign keys, rebuilds, and statements in another form.
 
+use crate::alternatives;
 use crate::drops::{self, DropAdvice};
 use crate::extended_statistics::{self, MissingStatistics};
 use crate::foreign_keys::{self, ForeignKeyIndex};
@@ -55,6 +56,9 @@ pub fn beyond_indexes(
         statistics: extended_statistics::find(snapshot, &shapes, plans.plans(), &proposed),
         foreign_keys: foreign_keys::missing(snapshot, &shapes, &proposed),
         bloated: reindex::find(snapshot),
-        rewrites: rewrites::find(snapshot, workload, &shapes, what_if, interrupt),
+        rewrites: alternatives::named(
+            rewrites::find(snapshot, workload, &shapes, what_if, interrupt),
+            Some(indexes),
+        ),
     }
 }

@@ -13,8 +13,8 @@ use crate::reachable::{Lever, Levers};
 use crate::rewrites::StatementRewrite;
 use crate::shapes::Shapes;
 use crate::{
-    Input, analyze, duplicates, extended_statistics, findings, foreign_keys, index, index_changes,
-    parameters, pooling, recommendations, reindex, rewrites,
+    Input, alternatives, analyze, duplicates, extended_statistics, findings, foreign_keys, index,
+    index_changes, parameters, pooling, recommendations, reindex, rewrites,
 };
 use pgassay_model::interrupt::Interrupt;
 use pgassay_model::plan::{self, NotProposed, Plan, PlannedChange};
@@ -69,7 +69,10 @@ pub fn plan(input: &Input<'_>, what_if: &mut dyn WhatIf, interrupt: &Interrupt) 
         foreign_keys: keys,
         rewrites: match &closed {
             Some(_) => Vec::new(),
-            None => rewrites::find(input.snapshot, input.workload, &shapes, what_if, interrupt),
+            None => alternatives::named(
+                rewrites::find(input.snapshot, input.workload, &shapes, what_if, interrupt),
+                advice.as_ref(),
+            ),
         },
     };
     let saved = draft.execution(&evidence, closed, advice.as_ref(), &today, &beside);
