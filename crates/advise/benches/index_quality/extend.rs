@@ -14,6 +14,15 @@ const IMPROVEMENT: f64 = 1.003;
 /// Columns of an index, at most: the default of the same.
 const WIDTH: usize = 2;
 
+/// A set that one step leads to.
+struct Step {
+    /// What it saves for each byte.
+    ratio: f64,
+    set: Vec<IndexDefinition>,
+    /// The statements whose costs it changes, with those.
+    costs: Vec<(usize, f64)>,
+}
+
 /// The set for a budget; `singles` has every column that may be indexed.
 pub fn choose(
     planner: &mut Planner,
@@ -35,7 +44,7 @@ pub fn choose(
     loop {
         let total: f64 = cost.iter().sum();
         let now = size(planner, &chosen);
-        let mut best: Option<(f64, Vec<IndexDefinition>, Vec<(usize, f64)>)> = None;
+        let mut best: Option<Step> = None;
         for (relation, trial) in trials(&chosen, singles) {
             let bytes = size(planner, &trial);
             if bytes > budget {
@@ -52,13 +61,13 @@ pub fn choose(
             let saved: f64 = then.iter().map(|(one, then)| cost[*one] - then).sum();
             let ratio = saved / bytes.saturating_sub(now).max(1) as f64;
             let enough = (total - saved) * IMPROVEMENT < total;
-            if enough && best.as_ref().is_none_or(|known| ratio > known.0) {
-                best = Some((ratio, trial, then));
+            if enough && best.as_ref().is_none_or(|known| ratio > known.ratio) {
+                best = Some(Step { ratio, set: trial, costs: then });
             }
         }
-        let Some((_, set, then)) = best else { return chosen };
-        chosen = set;
-        for (one, then) in then {
+        let Some(step) = best else { return chosen };
+        chosen = step.set;
+        for (one, then) in step.costs {
             cost[one] = then;
         }
     }
