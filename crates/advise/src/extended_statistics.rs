@@ -148,7 +148,7 @@ fn reason(
 /// The relation that all conditions of a statement are on. Where others are joined to it, by equality and without
 /// conditions of their own, an estimate that is too low is that of the conditions: it is what makes the planner take
 /// a nested loop for a few rows that turn out to be many. One that is too high may as well be the join's.
-fn restricted<'a>(shape: &'a StatementShape, more: bool) -> Option<&'a RelationUse> {
+fn restricted(shape: &StatementShape, more: bool) -> Option<&RelationUse> {
     if let [only] = shape.relations.as_slice() {
         return Some(only);
     }

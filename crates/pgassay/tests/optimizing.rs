@@ -114,14 +114,19 @@ impl Scene {
         }
     }
 
-    /// Arguments of `optimize`, of a workload of one statement.
-    fn arguments(&self, statement: &str) -> Vec<String> {
+    /// A workload of one statement.
+    fn workload(&self, statement: &str) -> String {
         let workload = self.directory.path().join(format!("workload-{}", statement.len()));
         std::fs::create_dir_all(&workload).unwrap();
         std::fs::write(workload.join("it.sql"), statement).unwrap();
+        workload.display().to_string()
+    }
+
+    /// Arguments of `optimize`.
+    fn arguments(&self, statement: &str) -> Vec<String> {
         let mut all: Vec<String> = vec!["optimize".into(), self.dsn()];
         for (name, value) in [
-            ("--workload", workload.display().to_string()),
+            ("--workload", self.workload(statement)),
             ("--out", self.path("report")),
             ("--duration", "4s".into()),
             ("--warmup", "500ms".into()),
@@ -134,9 +139,10 @@ impl Scene {
         all
     }
 
-    fn optimize(&self, statement: &str) -> Answer {
+    fn optimize(&self, statement: &str, more: &[&str]) -> Answer {
         let mut arguments = self.arguments(statement);
         arguments.push("--json".into());
+        arguments.extend(more.iter().map(|&argument| argument.to_owned()));
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let answer = pgassay(self.state(), &arguments);
         eprintln!("{}", answer.stderr);
@@ -145,8 +151,9 @@ impl Scene {
 
     /// As [`Scene::optimize`]; all that is proposed is of one kind and is kept, and the first of it is returned.
     fn improve(&self, statement: &str, kind: &str) -> (Value, Value) {
-        let answer = self.optimize(statement);
-        assert_eq!(answer.status, 0, "{}", answer.stdout);
+        let answer = self.optimize(statement, &[]);
+        // 1: the target on the response time may be out of reach on a busy machine.
+        assert!(matches!(answer.status, 0 | 1), "{}", answer.stdout);
         let run = answer.json();
         for change in run["changes"].as_array().unwrap() {
             assert_eq!(change["kind"], kind, "{change:#}");
@@ -218,7 +225,8 @@ fn statistics_a_rebuild_and_drops_are_measured_kept_verified_and_taken_back() {
         all.iter().find(|check| check["id"] == "row_estimates").map(|check| check["passed"] == true)
     };
     assert_eq!(estimates(&run["checks"]), Some(true));
-    let verify = ["verify", "latest", &dsn, "--duration", "4s", "--json"];
+    let workload = scene.workload(&pair());
+    let verify = ["verify", "latest", &dsn, "--workload", &workload, "--duration", "4s", "--json"];
     let verified = pgassay(scene.state(), &verify);
     assert!(matches!(verified.status, 0 | 1), "{}{}", verified.stdout, verified.stderr);
     assert_eq!(estimates(&verified.json()["checks"]), Some(true));
@@ -236,11 +244,25 @@ fn statistics_a_rebuild_and_drops_are_measured_kept_verified_and_taken_back() {
     let expected = planned["estimated_size"].as_u64().unwrap();
     assert!((expected as f64 / anew as f64 - 1.0).abs() < 0.15, "{expected} expected, {anew} came");
 
-    let (_, run) = scene.improve(&tag(), "drop_index");
-    assert_eq!(run["changes"].as_array().unwrap().len(), 2, "one of three stays");
+    // Of three indexes one stays. Writers are noisy neighbours of themselves: where the machine is as well, half of the
+    // time saved may not be told from noise, and then both are built again.
+    let there = scene.schema().len();
+    let answer = scene.optimize(&tag(), &["--rate", "30"]);
+    assert!(matches!(answer.status, 0 | 1), "{}", answer.stdout);
+    let run = answer.json();
+    let drops = run["changes"].as_array().unwrap();
+    assert_eq!(drops.len(), 2, "{drops:#?}");
+    for drop in drops {
+        assert_eq!(drop["kind"], "drop_index", "{drop:#}");
+        assert!(mean(drop) < -0.1, "{drop:#}");
+        let improved = drop["verdict"] == "improved";
+        assert_eq!(drop["state"], if improved { "kept" } else { "rolled_back" }, "{drop:#}");
+    }
+    let kept = drops.iter().filter(|drop| drop["state"] == "kept").count();
+    assert_eq!(scene.schema().len(), there - kept);
 
     // The journal takes all of it back, the newest first; the rebuilt index stays what it is.
-    for _ in 0..3 {
+    for _ in 0..2 + usize::from(kept > 0) {
         let answer = pgassay(scene.state(), &["rollback", "latest", &dsn]);
         assert_eq!(answer.status, 0, "{}", answer.stderr);
     }
@@ -259,7 +281,7 @@ fn in_vain() -> Scene {
 fn what_does_not_show_in_the_response_time_is_taken_back() {
     let scene = in_vain();
     let before = scene.schema();
-    let answer = scene.optimize(&pair());
+    let answer = scene.optimize(&pair(), &[]);
     assert!(matches!(answer.status, 0 | 1), "{}", answer.stdout);
     let run = answer.json();
     let statistics = of(&run, "create_statistics");

@@ -33,6 +33,8 @@ pub struct Copies {
     pub with: Copy,
     /// How they were made, and where they differ from the server by that.
     pub notes: Vec<String>,
+    /// Whether they were restored from a dump, which leaves the server's bloat behind.
+    pub dumped: bool,
     // Dropped last, after the servers in it have stopped.
     _place: CopyPlace,
 }
@@ -85,7 +87,8 @@ impl Copies {
         target.progress.step("starting the copies");
         let without = files.start(target, &files.first, "a-state").await?;
         let with = files.start(target, &second, "b-state").await?;
-        Ok(Copies { without, with, notes: files.notes, _place: files.place })
+        let Files { notes, dumped, place, .. } = files;
+        Ok(Copies { without, with, notes, dumped, _place: place })
     }
 }
 
@@ -142,6 +145,7 @@ struct Files {
     bin: PathBuf,
     parameters: CopyParameters,
     notes: Vec<String>,
+    dumped: bool,
 }
 
 impl Files {
@@ -167,6 +171,7 @@ impl Files {
             bin: installation.bin_dir,
             parameters,
             notes: Vec::new(),
+            dumped: false,
         };
         match files.by_base_backup(target, session, snapshot, copies).await? {
             Ok(()) => files.notes.extend(base_backup::unlogged(session).await),
@@ -177,6 +182,7 @@ impl Files {
                     .notes
                     .push(format!("the copies were made by pg_dump, not by a base backup: {why}"));
                 files.notes.extend(dumped);
+                files.dumped = true;
             }
         }
         files.notes.append(&mut files.parameters.notes);

@@ -30,7 +30,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Why a change that copies can't judge is left alone.
-const NOT_REHEARSED: &str = "the copies can't judge it (no pooler, no restart there), and the server is not driven by what writes: judge it with --writes rollback or run";
+const NOT_REHEARSED: &str = "the copies can't judge it (no pooler and no restart there, and no bloat where they were restored from a dump), and the server is not driven by what writes: judge it with --writes rollback or run";
 
 /// Runs the whole job and returns the run, finished and stored in the journal.
 pub async fn optimize(

@@ -109,7 +109,9 @@ impl Rehearsal<'_> {
         for group in crate::optimize::groups(plan) {
             let members: Vec<PlannedChange> =
                 plan.changes.iter().filter(|change| change.group == group).cloned().collect();
-            let (able, unable): (Vec<_>, Vec<_>) = members.into_iter().partition(can_be_rehearsed);
+            let (able, unable): (Vec<_>, Vec<_>) = members.into_iter().partition(|change| {
+                can_be_rehearsed(change) && !(copies.dumped && rebuilds(change))
+            });
             notes.extend(unable.iter().map(not_rehearsed));
             let mut tried: Vec<&PlannedChange> = Vec::new();
             for change in &able {
@@ -329,10 +331,17 @@ pub fn can_be_rehearsed(change: &PlannedChange) -> bool {
     !change.needs_restart && !matches!(change.change, Change::SetPooler { .. })
 }
 
+/// What takes away what no dump holds: there is nothing to see on a copy that was restored from one.
+fn rebuilds(change: &PlannedChange) -> bool {
+    matches!(change.change, Change::Reindex { .. })
+}
+
 /// Why a change was not tried on a copy.
 fn not_rehearsed(change: &PlannedChange) -> String {
     let why = if change.needs_restart {
         "it takes a restart"
+    } else if rebuilds(change) {
+        "a copy that was restored from a dump has no bloat"
     } else {
         "a copy of the server has no pooler"
     };
