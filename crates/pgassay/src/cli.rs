@@ -296,7 +296,7 @@ pub struct Advise {
     /// Most keys of an index
     #[arg(long, default_value_t = 3)]
     pub max_width: usize,
-    /// How long to search
+    /// How long it may take in all, reading the server included
     #[arg(long, value_parser = parse_duration)]
     pub time_limit: Option<Duration>,
     /// What answers what an index would bring
