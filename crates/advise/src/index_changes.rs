@@ -134,7 +134,7 @@ fn draft(
         size: index.size,
         relation: relation.map_or(Bytes(0), |relation| relation.size),
         write_cost: index.write_cost,
-        engine: &advice.engine,
+        engine: if index.by_rule { "rule" } else { &advice.engine },
         load: evidence.load.share(index.statements.iter().map(String::as_str)),
         warning: index.warning.clone(),
     });
@@ -144,7 +144,7 @@ fn draft(
         apply: vec![index.ddl.clone()],
         undo: vec![drop_index_ddl(&definition.relation.schema, &definition.name, true)],
         needs_restart: false,
-        expected: expected(index, (saved, savings.total), execution, advice, evidence),
+        expected: expected(index, (saved, savings.total), execution, evidence),
         risk,
         evidence: vec![
             index.reason.clone(),
@@ -168,11 +168,9 @@ fn expected(
     index: &ProposedIndex,
     (saved, all): (f64, f64),
     execution: Option<f64>,
-    advice: &IndexAdvice,
     evidence: &Evidence<'_>,
 ) -> Expected {
-    let source =
-        if advice.engine == "rule" { ExpectedSource::Rule } else { ExpectedSource::WhatIf };
+    let source = if index.by_rule { ExpectedSource::Rule } else { ExpectedSource::WhatIf };
     let who = if source == ExpectedSource::Rule { "rule" } else { "planner" };
     let statements = words::list(&index.statements);
     match execution {
