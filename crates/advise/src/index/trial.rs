@@ -70,8 +70,7 @@ impl Search<'_> {
             weighed.read += self.asked.get(statement).map_or(0.0, |asked| asked.statement.weight)
                 * (then - now);
         }
-        weighed.size =
-            (weighed.size + self.size_of(into)).saturating_sub(self.size_of(out));
+        weighed.size = (weighed.size + self.size_of(into)).saturating_sub(self.size_of(out));
         if self.anybody_writes() {
             weighed.write += self.written(trial, out, into);
         }
