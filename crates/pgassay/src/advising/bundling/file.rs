@@ -175,7 +175,7 @@ mod tests {
     const SCHEMA: &str = "pgassay/bundle/1";
 
     fn document() -> String {
-        let rows: Vec<u32> = (0..5000).collect();
+        let rows: Vec<String> = (0..5000).map(|row| format!("column {} of it", row % 90)).collect();
         json!({"schema": SCHEMA, "rows": rows}).to_string()
     }
 

@@ -114,7 +114,9 @@ impl Disguise {
     fn integer(&self, value: i64) -> i64 {
         let magnitude = value.unsigned_abs();
         let (low, high, half): (u64, u64, u32) = match magnitude {
-            0..0x8000 => (0, 0x8000, 8),
+            // It has no sign to keep, and says little.
+            0 => return value,
+            1..0x8000 => (1, 0x8000, 8),
             0x8000..0x8000_0000 => (0x8000, 0x8000_0000, 16),
             0x8000_0000..0x8000_0000_0000_0000 => (0x8000_0000, 0x8000_0000_0000_0000, 32),
             // The least number of all is by itself.
@@ -246,7 +248,7 @@ mod tests {
         assert!(medium.iter().all(|number| i32::try_from(*number).is_ok() && *number > 32_767));
         let large = of(5_000_000_000);
         assert!(large > i64::from(i32::MAX) && large != 5_000_000_000);
-        assert_eq!((of(i64::MIN), of(-7)), (i64::MIN, -of(7)));
+        assert_eq!((of(i64::MIN), of(0), of(-7)), (i64::MIN, 0, -of(7)));
     }
 
     #[test]
