@@ -202,7 +202,10 @@ fn statements_whose_values_are_not_representative_are_named_in_every_format() {
     let page = markdown(&run);
     assert!(page.contains("Not representative: the values of") && page.contains(why), "{page}");
     for text in [terminal(&run, false), html(&run), json(&run)] {
-        assert!(text.contains("ot representative") || text.contains("not_representative"), "{text}");
+        assert!(
+            text.contains("ot representative") || text.contains("not_representative"),
+            "{text}"
+        );
     }
     assert!(!terminal(&fixture::run(), false).contains("representative"));
 }

@@ -318,23 +318,17 @@ impl<'o> Collector<'o> {
 
 /// Whether a statement begins or ends a transaction.
 fn control(sql: &[u8]) -> Option<Control> {
+    // Two letters rule out most statements.
+    let [first, second, ..] = sql else { return None };
     if !matches!(
-        sql.first(),
-        Some(
-            b'b' | b'B'
-                | b's'
-                | b'S'
-                | b'c'
-                | b'C'
-                | b'e'
-                | b'E'
-                | b'r'
-                | b'R'
-                | b'a'
-                | b'A'
-                | b'p'
-                | b'P'
-        )
+        [first.to_ascii_lowercase(), second.to_ascii_lowercase()],
+        [b'b', b'e']
+            | [b's', b't' | b'a']
+            | [b'c' | b'r', b'o']
+            | [b'e', b'n']
+            | [b'a', b'b']
+            | [b'p', b'r']
+            | [b'r', b'e']
     ) || sql.len() > 120
         || sql.contains(&b';')
     {
