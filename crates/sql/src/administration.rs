@@ -36,6 +36,11 @@ pub fn called_functions(sql: &str) -> Result<Vec<String>, SqlError> {
 
 /// The first function that a statement calls and that acts on the server; None where it calls none by name.
 pub fn administers(sql: &str) -> Result<Option<String>, SqlError> {
+    // All of them begin so, and most statements need not be parsed for it; names may be written with escapes, too.
+    let text = sql.to_ascii_lowercase();
+    if !text.contains("pg_") && !text.contains("u&\"") {
+        return Ok(None);
+    }
     Ok(called_functions(sql)?.into_iter().find(|name| {
         let name = name.strip_prefix("pg_catalog.").unwrap_or(name);
         // pg_stat_statements may be installed in any schema.
