@@ -149,19 +149,25 @@ impl Scene {
         answer
     }
 
-    /// As [`Scene::optimize`]; all that is proposed is of one kind and is kept, and the first of it is returned.
-    fn improve(&self, statement: &str, kind: &str) -> (Value, Value) {
-        let answer = self.optimize(statement, &[]);
+    /// As [`Scene::optimize`], at a rate low enough that requests do not wait for each other. All that is proposed is of
+    /// one kind, helps, and is kept exactly where that was told from noise: on a machine that others keep busy, even
+    /// half of the time saved may not be.
+    fn improve(&self, statement: &str, kind: &str, rate: &str) -> Value {
+        let answer = self.optimize(statement, &["--rate", rate]);
         // 1: the target on the response time may be out of reach on a busy machine.
         assert!(matches!(answer.status, 0 | 1), "{}", answer.stdout);
         let run = answer.json();
         for change in run["changes"].as_array().unwrap() {
             assert_eq!(change["kind"], kind, "{change:#}");
-            assert_eq!(change["state"], "kept", "{change:#}");
-            assert_eq!(change["verdict"], "improved", "{change:#}");
             assert!(mean(change) < -0.1, "{change:#}");
+            let improved = change["verdict"] == "improved";
+            assert_eq!(
+                change["state"],
+                if improved { "kept" } else { "rolled_back" },
+                "{change:#}"
+            );
         }
-        (of(&run, kind).clone(), run)
+        run
     }
 }
 
@@ -215,8 +221,11 @@ fn statistics_a_rebuild_and_drops_are_measured_kept_verified_and_taken_back() {
     let plan =
         || format!("{:?}", scene.server.query(DATABASE, &format!("EXPLAIN {explain}")).unwrap());
     assert!(plan().contains("Nested Loop"), "{}", plan());
-    let (statistics, run) = scene.improve(&pair(), "create_statistics");
-    assert!(mean(&statistics) < -0.3, "{statistics:#}");
+    let run = scene.improve(&pair(), "create_statistics", "15");
+    let statistics = of(&run, "create_statistics");
+    // So large an effect is told on any machine.
+    assert_eq!(statistics["state"], "kept", "{statistics:#}");
+    assert!(mean(statistics) < -0.3, "{statistics:#}");
     let reason = statistics["reason"].as_str().unwrap();
     assert!(reason.contains("it: ") && reason.contains("rows expected"), "{reason}");
     assert!(!plan().contains("Nested Loop"), "{}", plan());
@@ -234,7 +243,7 @@ fn statistics_a_rebuild_and_drops_are_measured_kept_verified_and_taken_back() {
     // How full it was is counted where the extension lets it, else estimated, and either is said.
     let size = || -> u64 { scene.value("SELECT pg_relation_size('readings_at')").parse().unwrap() };
     let bloated = size();
-    let (_, run) = scene.improve(&range(), "reindex");
+    let run = scene.improve(&range(), "reindex", "40");
     let planned = &run["plan"]["changes"][0];
     let evidence = planned["evidence"].to_string();
     let source = if counts { "counted by pgstatindex" } else { "estimate from statistics" };
@@ -244,26 +253,18 @@ fn statistics_a_rebuild_and_drops_are_measured_kept_verified_and_taken_back() {
     let expected = planned["estimated_size"].as_u64().unwrap();
     assert!((expected as f64 / anew as f64 - 1.0).abs() < 0.15, "{expected} expected, {anew} came");
 
-    // Of three indexes one stays. Writers are noisy neighbours of themselves: where the machine is as well, half of the
-    // time saved may not be told from noise, and then both are built again.
+    // Of three indexes one stays.
     let there = scene.schema().len();
-    let answer = scene.optimize(&tag(), &["--rate", "30"]);
-    assert!(matches!(answer.status, 0 | 1), "{}", answer.stdout);
-    let run = answer.json();
+    let run = scene.improve(&tag(), "drop_index", "30");
     let drops = run["changes"].as_array().unwrap();
     assert_eq!(drops.len(), 2, "{drops:#?}");
-    for drop in drops {
-        assert_eq!(drop["kind"], "drop_index", "{drop:#}");
-        assert!(mean(drop) < -0.1, "{drop:#}");
-        let improved = drop["verdict"] == "improved";
-        assert_eq!(drop["state"], if improved { "kept" } else { "rolled_back" }, "{drop:#}");
-    }
     let kept = drops.iter().filter(|drop| drop["state"] == "kept").count();
     assert_eq!(scene.schema().len(), there - kept);
 
-    // The journal takes all of it back, the newest first; the rebuilt index stays what it is.
-    for _ in 0..2 + usize::from(kept > 0) {
-        let answer = pgassay(scene.state(), &["rollback", "latest", &dsn]);
+    // The journal takes all of it back; the rebuilt index stays what it is.
+    let history = pgassay(scene.state(), &["history", "--json"]).json();
+    for run in history["runs"].as_array().unwrap() {
+        let answer = pgassay(scene.state(), &["rollback", run["run"].as_str().unwrap(), &dsn]);
         assert_eq!(answer.status, 0, "{}", answer.stderr);
     }
     assert_eq!(scene.schema(), before);
