@@ -17,8 +17,6 @@ const CONFIRMATIONS: usize = 8;
 const REBUILDING_ROUNDS: usize = 3;
 /// Moves tried in the place of an index that have nothing to do with it but its space.
 const STRANGERS: usize = 60;
-/// Moves on other relations that are tried in the place of an index.
-const NEIGHBOURS: usize = 200;
 /// Times that a set of many statements without answers is looked at while it is confirmed, whether it can still be
 /// better than the best one.
 const CHECKS: usize = 64;
@@ -329,18 +327,7 @@ impl Search<'_> {
         // Without a bound on space a stranger could have been added without taking anything out.
         let strangers = if limit == u64::MAX { 0 } else { STRANGERS };
         let places = near.get(relation).into_iter().flatten().copied().chain(0..strangers);
-        // Where all relations meet, as around facts that share their dimensions, those worth most have to do.
-        let mut neighbours = 0;
         for known in places.filter_map(|place| moves.get(place)) {
-            let on_same = |one: &usize| {
-                self.candidates.get(*one).is_some_and(|known| known.relation == relation)
-            };
-            if !known.added.iter().any(on_same) {
-                neighbours += 1;
-                if neighbours > NEIGHBOURS {
-                    continue;
-                }
-            }
             // Beside others it is hardly ever worth more than alone.
             if known.alone < loss || (strangers == 0 && !self.related(out, known)) {
                 continue;
