@@ -6,6 +6,7 @@ use crate::locate::{Installation, find_postgres};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::net::TcpListener;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -156,6 +157,8 @@ impl Postgres {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
+            // Ctrl-C, and whoever kills a whole group, must not take it along.
+            .process_group(0)
             .spawn()
             .map(|_| ())
             .map_err(TestkitError::file("/bin/sh"))
