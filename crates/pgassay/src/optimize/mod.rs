@@ -10,10 +10,10 @@ use crate::failure::{Exit, Failure};
 use crate::judging::Judging;
 use crate::judging::estimates;
 use crate::measure::Options;
-use crate::measure::side_effects;
 use crate::measure::bench::{
     self, Bench, CAPACITY_CLIENTS, CONFIDENCE, OPEN_LOOP_CLIENTS, SHARE_OF_CAPACITY, Side,
 };
+use crate::measure::side_effects;
 use crate::optimize::goal::Goal;
 use crate::optimize::rehearsal::Rehearsal;
 use crate::target::Target;
