@@ -196,6 +196,7 @@ pub(crate) fn users() -> Relation {
         type_name: type_name.into(),
         not_null: true,
         has_default: false,
+        c_collation: None,
         statistics: Some(ColumnStatistics {
             average_width: 16,
             n_distinct: -1.0,

@@ -188,6 +188,19 @@ fn expressions_prefixes_and_rare_constants_get_indexes_that_the_server_can_build
 }
 
 #[test]
+fn prefixes_in_a_column_of_the_c_collation_need_no_operator_class_of_their_own() {
+    let schema = OAUTH.replace("{{users}}", "20000");
+    let plain = "ALTER TABLE users ALTER COLUMN username TYPE text COLLATE \"C\"; ANALYZE users;";
+    let sql = "SELECT id FROM users WHERE username LIKE $1";
+    let advice = ask(
+        &format!("{schema};{plain}"),
+        true,
+        vec![statement("prefix", sql, 1.0, &[&["user1999%"]])],
+    );
+    assert_eq!(keys(&advice), ["users(username)"], "{advice:#?}");
+}
+
+#[test]
 fn a_bet_on_where_matches_lie_is_proposed_and_called_one() {
     let schema = REGRESSION.replace("{{articles}}", "20000");
     let statements = vec![

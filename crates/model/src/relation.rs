@@ -57,6 +57,9 @@ pub struct Column {
     pub not_null: bool,
     /// Whether a value is made by the server when none is given (default, identity, generated).
     pub has_default: bool,
+    /// Whether its collation is C or POSIX; None: it has the database's, or its type has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub c_collation: Option<bool>,
     /// `pg_stats` of the column; None when never analyzed or not readable.
     pub statistics: Option<ColumnStatistics>,
 }

@@ -174,6 +174,7 @@ fn column(fields: Fields<'_>) -> Result<Column, PostgresError> {
         type_name: fields.get("type_name")?,
         not_null: fields.get("not_null")?,
         has_default: fields.get("has_default")?,
+        c_collation: fields.get("c_collation")?,
         statistics,
     })
 }

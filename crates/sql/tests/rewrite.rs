@@ -14,6 +14,7 @@ fn shop() -> Snapshot {
         type_name: type_name.into(),
         not_null: true,
         has_default: false,
+        c_collation: None,
         statistics: None,
     };
     let relation = |name: &str| Relation {

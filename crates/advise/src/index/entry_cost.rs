@@ -109,6 +109,7 @@ mod tests {
                 type_name: "text[]".into(),
                 not_null: true,
                 has_default: false,
+                c_collation: None,
                 statistics: Some(ColumnStatistics {
                     average_width: 40,
                     elements: Some(elements),

@@ -125,6 +125,7 @@ mod tests {
             type_name: type_name.into(),
             not_null: true,
             has_default: false,
+            c_collation: None,
             statistics: None,
         };
         Relation {

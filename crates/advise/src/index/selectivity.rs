@@ -348,6 +348,7 @@ mod tests {
                 type_name: "integer".into(),
                 not_null: false,
                 has_default: false,
+                c_collation: None,
                 statistics: Some(statistics),
             }],
             indexes: Vec::new(),

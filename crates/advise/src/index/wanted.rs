@@ -243,15 +243,15 @@ impl Mention<'_> {
     /// A key that prefixes can be found by: outside of the C collation that takes a pattern operator class
     /// (manual, section 11.10).
     fn pattern(&self, key: IndexKey, subject: &Subject) -> IndexKey {
-        if self.snapshot.server.c_collation {
+        let column = match subject {
+            Subject::Column(name) => self.relation.column(name),
+            Subject::Expression(_) => None,
+        };
+        let own = column.and_then(|column| column.c_collation);
+        if own.unwrap_or(self.snapshot.server.c_collation) {
             return key;
         }
-        let type_name = match subject {
-            Subject::Column(name) => {
-                self.relation.column(name).map_or("text", |column| column.type_name.as_str())
-            }
-            Subject::Expression(_) => "text",
-        };
+        let type_name = column.map_or("text", |column| column.type_name.as_str());
         let opclass = if type_name.starts_with("character varying") {
             "varchar_pattern_ops"
         } else if type_name.starts_with("character(") {

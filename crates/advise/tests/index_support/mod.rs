@@ -160,6 +160,7 @@ pub fn column(name: &str, type_name: &str, width: u32, n_distinct: f64) -> Colum
         type_name: type_name.into(),
         not_null: true,
         has_default: false,
+        c_collation: None,
         statistics: Some(ColumnStatistics {
             average_width: width,
             n_distinct,

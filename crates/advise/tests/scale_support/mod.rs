@@ -91,6 +91,7 @@ fn relation(number: usize) -> Relation {
         type_name: "integer".into(),
         not_null: true,
         has_default: false,
+        c_collation: None,
         statistics: Some(ColumnStatistics {
             average_width: 4,
             n_distinct: distinct(place),

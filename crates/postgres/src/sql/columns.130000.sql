@@ -1,6 +1,11 @@
 SELECT a.attrelid AS relation, a.attname::pg_catalog.text AS name,
        pg_catalog.format_type(a.atttypid, a.atttypmod) AS type_name, a.attnotnull AS not_null,
        (a.atthasdef OR a.attidentity <> '' OR a.attgenerated <> '') AS has_default,
+       -- The builtin provider, and colllocale, came with 17. The database's collation is no row here.
+       (SELECT CASE l.collprovider WHEN 'c' THEN l.collcollate IN ('C', 'POSIX')
+                    WHEN 'b' THEN pg_catalog.to_jsonb(l) ->> 'colllocale' = 'C'
+                    ELSE false END
+          FROM pg_catalog.pg_collation l WHERE l.oid = a.attcollation AND l.collprovider <> 'd') AS c_collation,
        s.attname IS NOT NULL AS analyzed,
        s.null_frac::pg_catalog.float8 AS null_fraction, s.avg_width AS average_width,
        s.n_distinct::pg_catalog.float8 AS n_distinct,
