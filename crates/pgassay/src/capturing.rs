@@ -2,7 +2,8 @@
 
 use crate::Answer;
 use crate::cli::{self, CaptureSource};
-use crate::commands::{self, Context, to_json, with_skipped};
+use crate::commands::{self, Context, with_skipped};
+use crate::documents::to_json;
 use crate::failure::{Exit, Failure, chain};
 use crate::target::{Target, workload_failure};
 use pgassay_model::snapshot::{Snapshot, StatementStatistics};

@@ -9,6 +9,7 @@ use crate::capturing;
 use crate::cli::{self, Cli, Command};
 use crate::copies::on_copy;
 use crate::demo;
+use crate::documents::{read_json, to_json, write_file};
 use crate::failure::{Exit, Failure, chain};
 use crate::judging::estimates;
 use crate::measure::bench;
@@ -34,8 +35,6 @@ use pgassay_model::run::{ChangeState, Run};
 use pgassay_model::snapshot::Snapshot;
 use pgassay_model::workload::Workload;
 use pgassay_postgres::Session;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -509,44 +508,6 @@ fn one_line(sql: &str) -> String {
     let words: Vec<&str> = sql.split_whitespace().collect();
     let line = words.join(" ");
     if line.chars().count() > 100 { line.chars().take(99).chain(['…']).collect() } else { line }
-}
-
-/// A document as pretty JSON.
-pub fn to_json<T: Serialize>(document: &T) -> Result<String, Failure> {
-    serde_json::to_string_pretty(document).map_err(|error| {
-        Failure::input(format!("cannot write the document: {error}"), "report this")
-    })
-}
-
-/// A document of one kind; another kind, or another version of it, is refused before it is read as this one.
-pub fn read_json<T: DeserializeOwned>(path: impl AsRef<Path>, schema: &str) -> Result<T, Failure> {
-    #[derive(serde::Deserialize)]
-    struct Head {
-        schema: Option<String>,
-    }
-    let path = path.as_ref();
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        Failure::input(format!("cannot read {}: {error}", path.display()), "check the path")
-    })?;
-    let refused = |why: String| {
-        Failure::input(
-            format!("{} is not a document {schema}: {why}", path.display()),
-            "pass a file that pgassay wrote",
-        )
-    };
-    let head: Head = serde_json::from_str(&text).map_err(|error| refused(error.to_string()))?;
-    match head.schema {
-        Some(found) if found == schema => {}
-        Some(found) => return Err(refused(format!("it is {found}"))),
-        None => return Err(refused("it names no schema".into())),
-    }
-    serde_json::from_str(&text).map_err(|error| refused(error.to_string()))
-}
-
-fn write_file(path: &Path, text: &str) -> Result<(), Failure> {
-    std::fs::write(path, text).map_err(|error| {
-        Failure::input(format!("cannot write {}: {error}", path.display()), "choose another file")
-    })
 }
 
 /// Whether a change is in force.

@@ -11,6 +11,7 @@ mod commands;
 mod config;
 mod copies;
 mod demo;
+mod documents;
 mod failure;
 mod judging;
 mod measure;
