@@ -7,6 +7,7 @@ use pgassay_testkit::{PgBouncer, PgBouncerOptions, Postgres, PostgresOptions};
 use serde_json::{Value, json};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
+use support::waiting::{Holder, wait_until};
 use support::{Answer, DATABASE, PASSWORD, ROLE, command, pgassay};
 
 /// A server and a PgBouncer that may get a change of every kind.
@@ -259,61 +260,14 @@ fn every_kind_is_applied_by_hand_checked_and_taken_back_as_a_whole_and_one_by_on
     assert!(states(&history).iter().all(|state| state == "rolled_back"), "{history}");
 }
 
-/// A session that keeps a snapshot open, which REINDEX CONCURRENTLY waits for.
-struct Snapshot {
-    thread: Option<std::thread::JoinHandle<()>>,
-}
-
-impl Snapshot {
-    fn hold(target: &Target) -> Snapshot {
-        let dsn = target.dsn();
-        let thread = std::thread::spawn(move || {
-            let runtime =
-                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async {
-                let (client, connection) =
-                    tokio_postgres::connect(&dsn, tokio_postgres::NoTls).await.unwrap();
-                tokio::spawn(connection);
-                // Ended by `release`, which terminates the session.
-                let _ = client
-                    .batch_execute(
-                        "SET application_name = 'holder'; BEGIN ISOLATION LEVEL REPEATABLE READ;
-                         SELECT count(*) FROM pg_class; SELECT pg_sleep(120)",
-                    )
-                    .await;
-            });
-        });
-        wait_until("the open snapshot", || {
-            let held = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'holder' AND query ~ 'pg_sleep'";
-            !target.rows(held).is_empty()
-        });
-        Snapshot { thread: Some(thread) }
-    }
-
-    fn release(mut self, target: &Target) {
-        target.rows(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'holder'",
-        );
-        if let Some(thread) = self.thread.take() {
-            thread.join().unwrap();
-        }
-    }
-}
-
-fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let started = Instant::now();
-    while !condition() {
-        assert!(started.elapsed() < Duration::from_secs(30), "{what} did not come about");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
 #[test]
 fn killed_in_the_middle_of_a_rebuild_all_that_was_applied_before_it_is_taken_back_too() {
     let target = Target::open();
     let plan = target.plan();
     let before = target.everything();
-    let snapshot = Snapshot::hold(&target);
+    // REINDEX CONCURRENTLY waits for its snapshot.
+    let sql = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class";
+    let snapshot = Holder::hold(&target.server, &target.dsn(), sql);
     // Only the rebuild, and what waits for no snapshot before it.
     let mut child = command(&target.state())
         .args(["apply", &plan, &target.dsn()])
@@ -351,5 +305,5 @@ fn killed_in_the_middle_of_a_rebuild_all_that_was_applied_before_it_is_taken_bac
     };
     assert_eq!(answer.status, 0, "{}", answer.stderr);
     assert_eq!(target.everything(), before);
-    snapshot.release(&target);
+    snapshot.release(&target.server);
 }

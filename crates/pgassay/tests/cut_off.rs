@@ -10,16 +10,8 @@ use pgassay_model::run::RunState;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
+use support::waiting::{Holder, wait_until};
 use support::{DATABASE, Shop, command};
-
-/// Waits for a condition on real processes, for at most half a minute.
-fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let started = Instant::now();
-    while !condition() {
-        assert!(started.elapsed() < Duration::from_secs(30), "{what} did not come about");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
 
 fn plan(shop: &Shop) -> String {
     let plan = shop.file("plan.json");
@@ -33,51 +25,10 @@ fn building(shop: &Shop) -> bool {
     !shop.server.query(DATABASE, "SELECT 1 FROM pg_stat_progress_create_index").unwrap().is_empty()
 }
 
-/// Holds locks on both relations in a session of its own until `release` is called.
-struct Holder {
-    thread: Option<std::thread::JoinHandle<()>>,
-}
-
-impl Holder {
-    fn hold(shop: &Shop) -> Holder {
-        let dsn = shop.dsn();
-        let thread = std::thread::spawn(move || {
-            let runtime =
-                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async {
-                let (client, connection) =
-                    tokio_postgres::connect(&dsn, tokio_postgres::NoTls).await.unwrap();
-                tokio::spawn(connection);
-                // Ended by `release`, which terminates the session.
-                let _ = client
-                    .batch_execute(
-                        "SET application_name = 'holder'; BEGIN;
-                         LOCK TABLE users, tokens IN ROW EXCLUSIVE MODE; SELECT pg_sleep(60)",
-                    )
-                    .await;
-            });
-        });
-        wait_until("the open transaction", || {
-            !shop
-                .server
-                .query(DATABASE, "SELECT 1 FROM pg_stat_activity WHERE application_name = 'holder' AND query ~ 'pg_sleep'")
-                .unwrap()
-                .is_empty()
-        });
-        Holder { thread: Some(thread) }
-    }
-
-    fn release(mut self, shop: &Shop) {
-        shop.server
-            .execute(
-                DATABASE,
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'holder'",
-            )
-            .unwrap();
-        if let Some(thread) = self.thread.take() {
-            thread.join().unwrap();
-        }
-    }
+/// Holds locks on both relations until it is released.
+fn hold(shop: &Shop) -> Holder {
+    let sql = "BEGIN; LOCK TABLE users, tokens IN ROW EXCLUSIVE MODE";
+    Holder::hold(&shop.server, &shop.dsn(), sql)
 }
 
 fn apply(shop: &Shop, plan: &str) -> Child {
@@ -96,7 +47,7 @@ fn after_kill_9_the_next_command_says_so_and_a_rollback_restores() {
     let shop = Shop::open(5_000);
     let plan = plan(&shop);
     let before = shop.everything();
-    let holder = Holder::hold(&shop);
+    let holder = hold(&shop);
     let mut child = apply(&shop, &plan);
     wait_until("the build", || building(&shop));
 
@@ -111,7 +62,7 @@ fn after_kill_9_the_next_command_says_so_and_a_rollback_restores() {
 
     child.kill().unwrap();
     child.wait().unwrap();
-    holder.release(&shop);
+    holder.release(&shop.server);
 
     let history = shop.pgassay(&["history", "--json"]);
     assert!(history.stderr.contains("was cut off"), "{}", history.stderr);
@@ -143,12 +94,12 @@ fn ctrl_c_during_a_build_undoes_everything_and_ends_with_130() {
     let shop = Shop::open(5_000);
     let plan = plan(&shop);
     let before = shop.everything();
-    let holder = Holder::hold(&shop);
+    let holder = hold(&shop);
     let mut child = apply(&shop, &plan);
     wait_until("the build", || building(&shop));
     kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGINT).unwrap();
     // Dropping the index has to wait for the open transaction too.
-    holder.release(&shop);
+    holder.release(&shop.server);
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert_eq!(shop.everything(), before);
     let history = shop.pgassay(&["history", "--json"]).json();

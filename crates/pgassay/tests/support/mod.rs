@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+pub mod waiting;
+
 use pgassay_testkit::{PgBouncer, PgBouncerOptions, Postgres, PostgresOptions};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
