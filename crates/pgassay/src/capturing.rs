@@ -16,9 +16,12 @@ use std::time::{Duration, Instant};
 /// Seed of samples and masks, as of every other random choice.
 const SEED: u64 = 42;
 
+/// As the note that a masked log has.
+const MASKED: &str = "values are masked: equal ones stay equal, but they are not in the database, so timings are those of the statements' shapes, not of the data";
+
 /// Writes a workload.
 pub async fn capture(context: &Context<'_>, arguments: &cli::Capture) -> Result<Answer, Failure> {
-    let (workload, notes) = match (&arguments.dsn, arguments.from) {
+    let (mut workload, mut notes) = match (&arguments.dsn, arguments.from) {
         (Some(dsn), CaptureSource::Statements) => {
             let target = context.target(dsn)?;
             let session = target.observe().await?;
@@ -62,6 +65,12 @@ pub async fn capture(context: &Context<'_>, arguments: &cli::Capture) -> Result<
             format!("no statement can be used: {}", reasons.join("; ")),
             "capture while the application runs, from the database it uses",
         ));
+    }
+    if arguments.mask {
+        pgassay_workload::mask_workload(&mut workload, SEED);
+        if arguments.from == CaptureSource::Statements {
+            notes.push(MASKED.to_owned());
+        }
     }
     pgassay_workload::write(&arguments.output, &workload)
         .map_err(|error| Failure::input(chain(&error), "choose another --output"))?;

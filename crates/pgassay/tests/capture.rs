@@ -156,3 +156,35 @@ fn values_that_the_application_does_not_ask_for_are_named_unless_that_is_not_wan
     let statements = &answer.json()["statements"];
     assert!(statements.to_string().contains("the application's 4.0"), "{statements}");
 }
+
+#[test]
+fn masked_is_what_comes_from_rows_and_comments_too() {
+    let server = logging_server();
+    server
+        .execute(
+            "postgres",
+            "CREATE EXTENSION pg_stat_statements; CREATE TABLE t (id int PRIMARY KEY, a text);
+             INSERT INTO t SELECT n, 'secret' || n FROM generate_series(1, 100) AS n; ANALYZE t",
+        )
+        .unwrap();
+    for _ in 0..3 {
+        server.execute("postgres", "SELECT /* hidden */ a FROM t WHERE a = 'secret1'").unwrap();
+    }
+    let state = tempfile::tempdir().unwrap();
+    let output = state.path().join("w.json");
+    let (dsn, file, log) = (server.dsn("postgres"), output.to_str().unwrap(), server.log_file());
+    let log = log.to_str().unwrap();
+    for from in [&["--from", "statements"][..], &["--from", "both", "--log", log]] {
+        let mut arguments = vec!["capture", &dsn, "--mask", "-o", file];
+        arguments.extend(from);
+        let answer = pgassay(state.path(), &arguments);
+        assert_eq!(answer.status, 0, "{}", answer.stderr);
+        let written = std::fs::read_to_string(&output).unwrap();
+        for text in [&written, &answer.stdout, &answer.stderr] {
+            assert!(!text.contains("secret") && !text.contains("hidden"), "{from:?}: {text}");
+        }
+        let workload = pgassay_workload::read(&output).unwrap();
+        let asked = workload.statements.iter().find(|own| own.sql.contains("FROM t")).unwrap();
+        assert!(!asked.parameters.is_empty() && asked.parameter_source.ends_with("masked"));
+    }
+}

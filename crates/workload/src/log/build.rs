@@ -6,7 +6,7 @@ use crate::directory::Unknown;
 use crate::log::auto_explain::masked;
 use crate::log::collect::Collector;
 use crate::log::lexer::Scan;
-use crate::log::mask::{mask, mask_constants};
+use crate::log::mask::{LOG_MASKED, mask, mask_constants};
 use crate::log::normal::{Normal, canonical, normal};
 use crate::log::read::Reading;
 use crate::log::recording::Recording;
@@ -340,7 +340,7 @@ fn statements(
             (0, _) => "none needed",
             // Filled from the database.
             (_, true) => "",
-            (_, false) if options.mask => "log, masked",
+            (_, false) if options.mask => LOG_MASKED,
             (_, false) => "log",
         }
         .to_owned();

@@ -10,6 +10,9 @@ use crate::log::lexer::{LiteralKind, Scan, hash};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+/// Source of values that a log was read with and that are masked already.
+pub(crate) const LOG_MASKED: &str = "log, masked";
+
 /// Replaces a value; the same for the same seed.
 pub fn mask(value: &str, seed: u64) -> String {
     let mut random = StdRng::seed_from_u64(hash(seed, value.as_bytes()));
@@ -49,8 +52,11 @@ pub fn mask(value: &str, seed: u64) -> String {
 }
 
 /// Masks what a statement holds in place: literals that can't be parameters (`N'…'`, `U&'…'`, `B'…'`, `interval '1'
-/// day`). Numbers that stay there are places in a list and lengths of types.
+/// day`). Numbers that stay there are places in a list and lengths of types. Comments go: applications write ids of
+/// users and requests into them.
 pub(crate) fn mask_constants(sql: &str, seed: u64) -> String {
+    let plain = without_comments(sql);
+    let sql = plain.as_str();
     let mut scan = Scan::default();
     scan.read(sql.as_bytes());
     let mut masked = String::with_capacity(sql.len());
@@ -77,6 +83,23 @@ pub(crate) fn mask_constants(sql: &str, seed: u64) -> String {
     }
     masked.push_str(sql.get(copied..).unwrap_or_default());
     masked
+}
+
+fn without_comments(sql: &str) -> String {
+    let mut scan = Scan::default();
+    scan.read(sql.as_bytes());
+    let mut plain = String::with_capacity(sql.len());
+    let mut copied = 0;
+    for comment in &scan.comments {
+        plain.push_str(sql.get(copied..comment.start).unwrap_or_default());
+        // A comment parts words as white space does.
+        if !plain.ends_with(char::is_whitespace) {
+            plain.push(' ');
+        }
+        copied = comment.end;
+    }
+    plain.push_str(sql.get(copied..).unwrap_or_default());
+    plain
 }
 
 /// Units that the input of an interval takes (manual, section 8.5.4): with others it would be none.
@@ -257,6 +280,10 @@ mod tests {
             "{masked}"
         );
         assert_eq!(mask_constants("SELECT $1, 'x", 1).len(), "SELECT $1, 'x".len());
+        assert_eq!(
+            mask_constants("SELECT/* user=7 */1 -- bob\nFROM t /*+ SeqScan(t) */", 1),
+            "SELECT 1 \nFROM t /*+ SeqScan(t) */"
+        );
     }
 
     #[test]

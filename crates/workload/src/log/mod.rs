@@ -34,6 +34,7 @@ mod values;
 pub use error::LogError;
 pub use join::join_statistics;
 pub use mask::mask;
+pub(crate) use mask::{LOG_MASKED, mask_constants};
 pub use read::capture_logs;
 
 use pgassay_model::interrupt::Interrupt;
