@@ -12,6 +12,7 @@ use crate::demo;
 use crate::documents::{read_json, to_json, write_file};
 use crate::failure::{Exit, Failure, chain};
 use crate::judging::estimates;
+use crate::measure::answered::some_answered;
 use crate::measure::bench;
 use crate::measure::driving;
 use crate::measure::side_effects;
@@ -136,6 +137,7 @@ impl Context<'_> {
             self.progress.step("measuring");
             measure::measure(&target, Some(&session), console.as_ref(), &workload, &options).await?
         };
+        some_answered(&measurement)?;
         measurement.notes.extend(side_effects::notes(&workload, &snapshot, options.writes));
         if let Some(file) = &arguments.output {
             write_file(file, &to_json(&measurement)?)?;
@@ -348,6 +350,7 @@ impl Context<'_> {
         let mut after =
             measure::measure(&target, Some(&session), console.as_ref(), &workload, &options)
                 .await?;
+        some_answered(&after)?;
         after.notes.extend(side_effects::notes(&workload, &snapshot, options.writes));
         let mut run =
             outcome::verified(&session, console.as_ref(), run, before, after, &goal).await?;

@@ -272,6 +272,34 @@ fn a_workload_that_writes_is_not_run_without_consent() {
 }
 
 #[test]
+fn a_load_of_which_every_request_fails_or_none_ends_is_no_measurement() {
+    let shop = Shop::open(1_000);
+    shop.server.execute(DATABASE, "CREATE ROLE guest LOGIN PASSWORD 'guest'").unwrap();
+    let guest = shop.server.tcp_dsn("guest", "guest", DATABASE);
+    let denied = tempfile::tempdir().unwrap();
+    std::fs::write(denied.path().join("all.sql"), "SELECT count(*) FROM users").unwrap();
+    let workload = denied.path().display().to_string();
+    for command in ["measure", "optimize"] {
+        let answer = pgassay(
+            &shop.state(),
+            &[command, &guest, "--workload", &workload, "--duration", "2s", "--json"],
+        );
+        assert_eq!(answer.status, 4, "{command}: {}", answer.stdout);
+        assert!(error_of(&answer).contains("permission denied"), "{command}: {}", answer.stdout);
+    }
+
+    let slow = tempfile::tempdir().unwrap();
+    std::fs::write(slow.path().join("slow.sql"), "SELECT pg_sleep(3)").unwrap();
+    let slow = slow.path().display().to_string();
+    let answer = pgassay(
+        &shop.state(),
+        &["measure", &shop.dsn(), "--workload", &slow, "--duration", "1s", "--json"],
+    );
+    assert_eq!(answer.status, 2, "{}", answer.stdout);
+    assert!(error_of(&answer).contains("--duration"), "{}", answer.stdout);
+}
+
+#[test]
 fn a_settings_file_gives_flags_and_unknown_keys_are_refused() {
     let state = tempfile::tempdir().unwrap();
     let config = state.path().join("pgassay.toml");

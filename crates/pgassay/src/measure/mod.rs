@@ -1,5 +1,6 @@
 //! Drives a workload and completes its ledger with what the server and the pooler counted meanwhile.
 
+pub mod answered;
 pub mod bench;
 pub mod driving;
 pub mod side_effects;

@@ -10,6 +10,7 @@ use crate::failure::{Exit, Failure};
 use crate::judging::Judging;
 use crate::judging::estimates;
 use crate::measure::Options;
+use crate::measure::answered::some_answered;
 use crate::measure::bench::{
     self, Bench, CAPACITY_CLIENTS, CONFIDENCE, OPEN_LOOP_CLIENTS, SHARE_OF_CAPACITY, Side,
 };
@@ -90,6 +91,7 @@ pub async fn optimize(
     };
     target.progress.step("measuring the capacity before any change (closed loop)");
     let capacity_before = bench.capacity().await?;
+    some_answered(&capacity_before)?;
     bench.options.mode = match &request.mode {
         Some(mode) => mode.clone(),
         None => LoadMode::Open {
@@ -118,6 +120,7 @@ pub async fn optimize(
         ));
         before = bench.whole().await?;
     }
+    some_answered(&before)?;
     let counters_after =
         pgassay_postgres::counters(&session).await.map_err(crate::target::postgres_failure)?;
     target.progress.say(format!(

@@ -7,6 +7,7 @@ use crate::copies::Copies;
 use crate::copies::on_copy;
 use crate::failure::{Exit, Failure};
 use crate::judging::estimates;
+use crate::measure::answered::some_answered;
 use crate::measure::bench::{
     self, Bench, CAPACITY_CLIENTS, OPEN_LOOP_CLIENTS, SHARE_OF_CAPACITY, Side,
 };
@@ -205,6 +206,7 @@ async fn plan_on_copies(
     options.postmaster = copies.without.postmaster;
     let measured =
         measure::measure(&copies.without.target, Some(&session), None, workload, &options).await?;
+    some_answered(&measured)?;
     let late = pgassay_postgres::counters(&session).await.map_err(postgres_failure)?;
     options.postmaster = copies.with.postmaster;
     measure::block(&copies.with.target, workload, &options).await?;
@@ -260,7 +262,9 @@ async fn measure_before(
         "measuring on the server, before any change, what reads ({})",
         bench::describe(&bench.options.mode)
     ));
-    bench.whole().await
+    let before = bench.whole().await?;
+    some_answered(&before)?;
+    Ok(before)
 }
 
 /// Applies to the server what proved itself on the copies.
