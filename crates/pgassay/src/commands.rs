@@ -54,7 +54,11 @@ pub async fn run(
         Command::Demo(arguments) => context.demo(arguments).await,
         Command::Capture(arguments) => capturing::capture(&context, arguments).await,
         Command::Measure(arguments) => context.measure(arguments).await,
-        Command::Advise(arguments) => advising::advise(&context, arguments).await,
+        Command::Advise(arguments) => {
+            let answer = advising::advise(&context, arguments).await?;
+            crate::failure::unless_interrupted(interrupt)?;
+            Ok(answer)
+        }
         Command::Bundle(cli::Bundle::Export(arguments)) => {
             bundling::export(&context, arguments).await
         }

@@ -1,5 +1,6 @@
 //! Failures as a user meets them: one sentence, a hint, and an exit status that scripts can tell apart.
 
+use pgassay_model::interrupt::Interrupt;
 use serde_json::json;
 
 /// Exit statuses of the command-line contract.
@@ -54,6 +55,18 @@ impl Failure {
         })
         .to_string()
     }
+}
+
+/// Ends work that Ctrl-C cut short: advice on the part that was looked at would read as if there were no more.
+pub fn unless_interrupted(interrupt: &Interrupt) -> Result<(), Failure> {
+    if interrupt.requested() {
+        return Err(Failure::new(
+            Exit::Interrupted,
+            "interrupted before everything was looked at",
+            "nothing was changed or written; start again",
+        ));
+    }
+    Ok(())
 }
 
 /// The words of an error and of everything that caused it.

@@ -150,3 +150,28 @@ fn a_run_that_failed_and_left_changes_is_told_by_the_next_command() {
     assert!(answer.stderr.contains("has left changes"), "{}", answer.stderr);
     assert!(answer.stderr.contains(&run), "{}", answer.stderr);
 }
+
+#[test]
+fn advice_and_plans_that_are_interrupted_are_none() {
+    let shop = Shop::open(5_000);
+    let plan = shop.file("cut.json");
+    let (dsn, workload) = (shop.dsn(), shop.workload());
+    let advise = ["advise", &dsn, "--workload", &workload];
+    let planning = ["plan", &dsn, "--workload", &workload, "-o", &plan];
+    for arguments in [&advise[..], &planning] {
+        let mut child = command(&shop.state())
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
+        said.find(|line| line.as_ref().unwrap().contains("without data")).unwrap().unwrap();
+        kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGINT).unwrap();
+        let rest: Vec<String> = said.map(Result::unwrap).collect();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(130), "{arguments:?}: {rest:?}");
+        assert!(output.stdout.is_empty(), "{}", String::from_utf8_lossy(&output.stdout));
+    }
+    assert!(!std::path::Path::new(&plan).exists());
+}

@@ -53,6 +53,7 @@ pub async fn plan(
             "report this with the workload",
         )
     })?;
+    crate::failure::unless_interrupted(&target.interrupt)?;
     for (statement, elsewhere) in told.answered().elsewhere {
         let (engine, why) = (elsewhere.engine, elsewhere.why);
         target.progress.say(format!("{statement}: answered by {engine}, not the shadow: {why}"));
