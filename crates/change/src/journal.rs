@@ -111,6 +111,15 @@ pub enum JournalError {
     },
 }
 
+impl JournalError {
+    /// Whether the file is no journal any more, or never was one.
+    pub fn damaged(&self) -> bool {
+        use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+        let JournalError::Sqlite { source, .. } = self else { return false };
+        matches!(source.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
+    }
+}
+
 /// The journal of a state directory.
 #[derive(Debug)]
 pub struct Journal {

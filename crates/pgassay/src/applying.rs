@@ -108,7 +108,7 @@ fn document(
         run,
         state,
         target: target.server.to_string(),
-        server_version: String::new(),
+        server_version: version_of(plan.target.version_num),
         headline: format!(
             "{applied} changes applied, none of them measured: no improvement is claimed"
         ),
@@ -132,4 +132,9 @@ fn document(
         backups: Vec::new(),
         notes: Vec::new(),
     }
+}
+
+/// `15.18` of 150018.
+fn version_of(number: u32) -> String {
+    format!("{}.{}", number / 10_000, number % 10_000)
 }

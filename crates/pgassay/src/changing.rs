@@ -267,6 +267,9 @@ fn refuse_unfinished(journal: &Journal, executor: &Executor<'_>) -> Result<(), F
 /// A failure of the journal, with its exit status.
 pub fn journal_failure(error: JournalError) -> Failure {
     let hint = match error {
+        ref error if error.damaged() => {
+            "the journal is damaged: bring the state directory back from a backup, or move the file away and begin a new journal (what runs in it changed can then only be undone by hand; backups/ beside it has the schema and configuration of before)"
+        }
         JournalError::Directory { .. } | JournalError::Sqlite { .. } => {
             "see that the state directory can be written and its disk has room; --state names another"
         }

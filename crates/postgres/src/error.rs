@@ -102,7 +102,7 @@ impl PostgresError {
                 Some("08P01" | "0A000") => {
                     "the pooler does not take the DSN's options: leave them out, or add options to ignore_startup_parameters".into()
                 }
-                Some("28000") => "add a line for this user, database and address to pg_hba.conf, or try another sslmode".into(),
+                Some("28000") => "check that the role exists and may log in (psql: \\du); if it does, add a line for this user, database and address to pg_hba.conf, or try another sslmode".into(),
                 Some("3D000") => "check the database's name: psql -l lists them".into(),
                 Some("53300") => "no connection slot is free: raise max_connections, end idle sessions, or wait".into(),
                 Some("42501") => "GRANT CONNECT ON DATABASE … TO the role".into(),
@@ -133,6 +133,7 @@ impl PostgresError {
                 Some("57014") => "it ran into a time-out or was cancelled: try again when the server is less busy".into(),
                 Some("55P03") => "another session holds the lock: try again later".into(),
                 None => "the connection broke: check the server's log and try again".into(),
+                Some("22021") => "the database holds text that is not UTF-8 (encoding SQL_ASCII, where nothing is converted): it can't be read; find such values and convert them (convert_from), or move to a database in UTF8".into(),
                 _ => "the server's log shows the statement".into(),
             },
         }
