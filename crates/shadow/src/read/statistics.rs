@@ -4,6 +4,7 @@ use super::meter::Metered;
 use super::{field, newest};
 use crate::ShadowError;
 use crate::blueprint::{Blueprint, ColumnStatistics, ExtendedStatistics, Figures, Lacking, Slot};
+use pgassay_sql::quote_qualified;
 use tokio_postgres::Row;
 
 const STATISTICS: &str = include_str!("../sql/statistics.130000.sql");
@@ -17,6 +18,7 @@ const EXTENDED: &[(u32, &str)] = &[
     (140_000, include_str!("../sql/extended.140000.sql")),
     (150_000, include_str!("../sql/extended.150000.sql")),
 ];
+const ROLE: &str = "SELECT pg_catalog.quote_ident(current_user) AS role /* pgassay */";
 const WITHOUT_DATA: &str = include_str!("../sql/extended_relations.130000.sql");
 
 /// What this role may read.
@@ -35,16 +37,29 @@ pub(super) async fn read(
     rights: Rights,
     blueprint: &mut Blueprint,
 ) -> Result<(), ShadowError> {
+    let role = match rights {
+        Rights { columns: true, extended: true } => String::new(),
+        _ => match reading.row(ROLE, &[]).await? {
+            Some(row) => field(&row, "role")?,
+            None => "the role".to_owned(),
+        },
+    };
     let sql = if rights.columns { STATISTICS } else { newest(version_num, SHOWN) };
     for row in &reading.rows(sql, &[]).await? {
         blueprint.statistics.push(column(row)?);
     }
     if !rights.columns {
         for row in &reading.rows(UNREADABLE, &[]).await? {
+            let relation = super::name(row)?;
+            let grant = if field(row, "selectable")? {
+                format!("SELECT ON {} TO {role}", quote_qualified(&relation.schema, &relation.name))
+            } else {
+                format!("SELECT ON pg_catalog.pg_statistic TO {role}")
+            };
             blueprint.lacking.push(Lacking {
-                relation: Some(super::name(row)?),
+                relation: Some(relation),
                 what: field(row, "what")?,
-                why: "this role may not read it; GRANT pg_read_all_data TO the role".into(),
+                why: format!("this role may not read it; GRANT {grant}"),
                 grave: field(row, "grave")?,
             });
         }
@@ -55,8 +70,9 @@ pub(super) async fn read(
         }
     } else {
         for row in &reading.rows(WITHOUT_DATA, &[]).await? {
-            let why =
-                "this role may not read pg_statistic_ext_data; GRANT pg_read_all_data TO the role";
+            let why = format!(
+                "this role may not read them; GRANT SELECT ON pg_catalog.pg_statistic_ext_data TO {role}"
+            );
             let what = "its extended statistics";
             blueprint.lacking.push(Lacking::slight(super::name(row)?, what, why));
         }
