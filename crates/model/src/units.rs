@@ -115,7 +115,12 @@ impl FromStr for Bytes {
             "t" | "tb" => 1 << 40,
             _ => return Err(error()),
         };
-        Ok(Bytes((number * factor as f64).round() as u64))
+        let bytes = (number * factor as f64).round();
+        // The greatest that is counted; as a float it is the first that is not.
+        if bytes >= u64::MAX as f64 {
+            return Err(UnitError { what: "size below 16777216TB", ..error() });
+        }
+        Ok(Bytes(bytes as u64))
     }
 }
 
@@ -155,6 +160,10 @@ mod tests {
         assert_eq!("8kB".parse(), Ok(Bytes(8192)));
         assert!("5 parsecs".parse::<Bytes>().is_err());
         assert!("".parse::<Bytes>().is_err());
+        assert_eq!("16777215TB".parse(), Ok(Bytes(16_777_215 << 40)));
+        let error = "99999999TB".parse::<Bytes>().map_err(|error| error.to_string());
+        let said = "\"99999999TB\" is not a size below 16777216TB, expected for example 500MB or 2GB";
+        assert_eq!(error, Err(said.to_owned()));
     }
 
     #[test]
