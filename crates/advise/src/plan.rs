@@ -107,6 +107,9 @@ pub fn plan(input: &Input<'_>, what_if: &mut dyn WhatIf, interrupt: &Interrupt) 
         // Attached by who stores the plan alone; a run holds both itself.
         measurement: None,
         workload: None,
+        // Known to who chose the engine.
+        engine_notes: Vec::new(),
+        elsewhere: Vec::new(),
     }
 }
 

@@ -35,12 +35,29 @@ pub struct Plan {
     /// The what-if engine used: `shadow`, `hypopg`, or `rule`.
     #[serde(default)]
     pub engine: String,
+    /// Why it is not a better one, and what its answers lack.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub engine_notes: Vec<String>,
+    /// Statements that another engine answered for; `engine` answered for the others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub elsewhere: Vec<AnsweredElsewhere>,
     /// The measurement that the plan rests on: what an applied plan is compared with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub measurement: Option<Measurement>,
     /// The workload that it was made for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workload: Option<Workload>,
+}
+
+/// A statement that another engine than the plan's answered for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnsweredElsewhere {
+    /// Its id.
+    pub statement: String,
+    /// `hypopg`, `rule`, or `none`: nothing answered.
+    pub engine: String,
+    /// Why not the plan's own.
+    pub reason: String,
 }
 
 /// Identity of the server that a plan was made for.

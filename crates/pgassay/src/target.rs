@@ -23,6 +23,8 @@ pub struct Target {
     pub ini: Option<PathBuf>,
     /// PgBouncer's program.
     pub pgbouncer_binary: Option<PathBuf>,
+    /// Where PostgreSQL's programs are looked for first.
+    pub postgres_bin: Option<PathBuf>,
     /// Where journal and backups lie.
     pub state: PathBuf,
     /// Set by Ctrl-C.
@@ -51,6 +53,7 @@ impl Target {
             ini: common.pgbouncer_ini.as_deref().map(absolute).transpose()?,
             pgbouncer_binary: common.pgbouncer_bin.clone(),
             state: absolute(&state_directory(common)?)?,
+            postgres_bin: common.postgres_bin.clone(),
             interrupt: interrupt.clone(),
             progress: progress.clone(),
         })
@@ -186,8 +189,8 @@ fn absolute(path: &Path) -> Result<PathBuf, Failure> {
 }
 
 fn state_directory(common: &Common) -> Result<PathBuf, Failure> {
-    if let Some(directory) = &common.state {
-        return Ok(directory.clone());
+    if let Some(directory) = common.state() {
+        return Ok(directory);
     }
     if let Some(directory) = std::env::var_os("XDG_STATE_HOME").filter(|value| !value.is_empty()) {
         return Ok(PathBuf::from(directory).join("pgassay"));
@@ -195,7 +198,7 @@ fn state_directory(common: &Common) -> Result<PathBuf, Failure> {
     match std::env::var_os("HOME").filter(|value| !value.is_empty()) {
         Some(home) => Ok(PathBuf::from(home).join(".local/state/pgassay")),
         None => Err(Failure::input(
-            "no state directory: neither --state, XDG_STATE_HOME nor HOME is set",
+            "no state directory: none of --state, PGASSAY_STATE, XDG_STATE_HOME and HOME is set",
             "pass --state DIR",
         )),
     }

@@ -7,17 +7,11 @@ mod support;
 use pgassay_testkit::{Postgres, fresh_database, shared};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use support::{Answer, answer, command};
-
-const TABLE: [&str; 2] = [
-    "CREATE TABLE visits (id int PRIMARY KEY, person int, secret text);
-     INSERT INTO visits SELECT g, g % 5000, 'row ' || g FROM generate_series(1, 50000) g",
-    "VACUUM ANALYZE visits",
-];
+use support::advising::{TABLE, run, workload};
+use support::{answer, command};
 
 /// Directories of shadows in `place`.
 fn shadows(place: &std::path::Path) -> Vec<PathBuf> {
@@ -101,33 +95,6 @@ fn a_bundle_brings_the_servers_own_advice_and_a_killed_process_leaves_no_shadow(
     }
 }
 
-/// A workload of one file for each statement.
-fn workload(directory: &Path, statements: &[(&str, &str)]) -> String {
-    let workload = directory.join("workload");
-    std::fs::create_dir_all(&workload).unwrap();
-    for (id, sql) in statements {
-        std::fs::write(workload.join(format!("{id}.sql")), sql).unwrap();
-    }
-    workload.display().to_string()
-}
-
-fn run(state: &Path, arguments: &[&str]) -> Answer {
-    answer(command(state).args(arguments).arg("--json"))
-}
-
-/// The document within a bundle.
-fn unpacked(bundle: &str) -> String {
-    let bytes = std::fs::read(bundle).unwrap();
-    let length = u32::from_le_bytes(bytes[4..8].try_into().unwrap()) as usize;
-    let mut packed = &bytes[8 + length..];
-    let mut text = String::new();
-    ruzstd::decoding::StreamingDecoder::new(&mut packed)
-        .unwrap()
-        .read_to_string(&mut text)
-        .unwrap();
-    text
-}
-
 /// What is proposed, and by whom.
 fn engines(advice: &Value) -> BTreeMap<String, String> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -208,6 +175,12 @@ fn what_the_shadow_lacks_is_answered_by_the_next_engine_statement_by_statement()
         "{sources:?}"
     );
 
+    // The plan says so itself.
+    let elsewhere = &plan["elsewhere"];
+    assert_eq!(elsewhere[0]["statement"], "strange", "{elsewhere:#}");
+    assert_eq!(elsewhere[0]["engine"], "rule", "{elsewhere:#}");
+    assert_eq!(elsewhere[0]["reason"], reason, "{elsewhere:#}");
+
     // The same from a bundle, where nobody else is left to ask.
     let exported =
         run(state.path(), &["bundle", "export", &dsn, "--workload", &workload, "-o", &bundle]);
@@ -258,7 +231,8 @@ fn a_role_that_may_read_some_relations_is_advised_on_those_by_the_shadow() {
     let elsewhere = advice["elsewhere"].as_array().unwrap();
     assert!(elsewhere.len() == 1 && elsewhere[0]["engine"] == "rule", "{advice:#}");
     let reason = elsewhere[0]["reason"].as_str().unwrap();
-    assert!(reason.contains("GRANT pg_read_all_data"), "{reason}");
+    let grant = format!("GRANT SELECT ON public.closed TO {role}");
+    assert!(reason.contains(&grant), "{reason}");
 
     // Who may read none of them gets no shadow, and is told.
     let sql = format!("REVOKE SELECT ON visits FROM {role}; GRANT pg_monitor TO {role}");
@@ -276,84 +250,67 @@ fn a_role_that_may_read_some_relations_is_advised_on_those_by_the_shadow() {
     }
 }
 
-/// Values that nothing else holds.
-const SECRETS: [&str; 4] = ["alice@example.com", "bob@example.com", "pentagon", "1987-06-05"];
-
 #[test]
-fn a_bundle_without_values_holds_none_and_with_hashes_looks_up_by_equality_as_the_server() {
+fn a_plan_uses_the_programs_it_is_given_for_its_shadow() {
     let server = shared();
     let database = fresh_database(server);
-    for sql in [
-        "CREATE TABLE people (id int PRIMARY KEY, mail text, street text, born date, state text NOT NULL
-           CHECK (state IN ('open', 'closed')));
-         INSERT INTO people SELECT g, CASE WHEN g % 4 = 0 THEN 'alice@example.com' WHEN g % 50 = 1 THEN 'bob@example.com'
-             ELSE 'user' || g || '@example.org' END, CASE WHEN g % 3 = 0 THEN 'pentagon' ELSE 'street ' || g % 900 END,
-           CASE WHEN g % 5 = 0 THEN date '1987-06-05' ELSE date '1950-01-01' + g % 20000 END,
-           CASE WHEN g % 100 = 0 THEN 'open' ELSE 'closed' END FROM generate_series(1, 40000) g;
-         CREATE INDEX people_open ON people (born) WHERE state = 'open'",
-        "VACUUM ANALYZE people",
-    ] {
+    for sql in TABLE {
         server.execute(&database, sql).unwrap();
     }
     let state = tempfile::tempdir().unwrap();
-    let equal = [
-        (
-            "alice",
-            "SELECT id FROM people WHERE mail = 'alice@example.com' /* for alice@example.com */",
-        ),
-        ("bob", "SELECT id FROM people WHERE mail IN ('bob@example.com', 'user7@example.org')"),
-        ("open", "SELECT id FROM people WHERE state = 'open' AND born IS NOT NULL LIMIT 10"),
-        ("parameter", "-- params: [\"bob@example.com\"]\nSELECT id FROM people WHERE mail = $1"),
-    ];
-    let others = [
-        ("born", "SELECT id FROM people WHERE born = date '1987-06-05'"),
-        ("street", "SELECT id FROM people WHERE street LIKE 'pentagon%'"),
-        ("escaped", "SELECT id FROM people WHERE mail = E'bob@example.com\\n'"),
-    ];
-    let dsn = server.dsn(&database);
-    let cost = |bundle: &str| run(state.path(), &["advise", "--bundle", bundle]).json();
-    let export = |name: &str, flags: &[&str], workload: &str| {
-        let file = state.path().join(name).display().to_string();
-        let arguments = ["bundle", "export", &dsn, "--workload", workload, "-o", &file];
-        let exported = run(state.path(), &[&arguments[..], flags].concat());
-        assert_eq!(exported.status, 0, "{}", exported.stdout);
-        (file, exported.json())
+    let workload = workload(state.path(), &[("one", "SELECT * FROM visits WHERE person = 77")]);
+    // As the server's own programs, but for a note that they were called.
+    let programs = tempfile::Builder::new().prefix("pb").tempdir_in("/tmp").unwrap();
+    let open = |path: &std::path::Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     };
-    let workload_of_equal = workload(state.path(), &equal);
-    let (kept, _) = export("kept", &["--no-data"], &workload_of_equal);
-    assert!(unpacked(&kept).contains("pentagon"));
-    let (hashed, said) = export("hashed", &["--hash-values"], &workload_of_equal);
-    assert_eq!((&said["values"], &said["left_out"]), (&"hashed".into(), &serde_json::json!([])));
-    let (kept, hashed) = (cost(&kept), cost(&hashed));
-    assert_eq!(hashed["cost_before"], kept["cost_before"], "{hashed:#}");
-    assert!(hashed["notes"].to_string().contains("histograms"), "{hashed:#}");
-
-    let workload_of_all = workload(state.path(), &others);
-    for flag in ["--hash-values", "--no-values"] {
-        let (file, said) = export("disguised", &[flag], &workload_of_all);
-        // A string with an escape is not read, and not let out.
-        assert_eq!(said["left_out"].as_array().unwrap().len(), 1, "{said:#}");
-        assert_eq!(said["left_out"][0]["statement"], "escaped");
-        assert_eq!(said["statements"], 6);
-        let text = unpacked(&file);
-        for secret in SECRETS {
-            assert!(!text.contains(secret), "{flag}: {secret}");
-        }
-        // The schema's own words stay, or its partial index would be of no use.
-        assert!(text.contains("state = 'open'"));
-        let advice = cost(&file);
-        assert_eq!(advice["engine"], "shadow", "{advice:#}");
-        assert_eq!(advice["skipped"], serde_json::json!([]), "{advice:#}");
-        if flag == "--no-values" {
-            assert!(advice["notes"].to_string().contains("equally common"), "{advice:#}");
-        }
+    open(programs.path(), 0o777);
+    let installation = pgassay_testkit::find_postgres(None).unwrap();
+    for name in ["initdb", "postgres", "pg_ctl"] {
+        let own = programs.path().join(name);
+        let real = installation.bin_dir.join(name);
+        let mark = programs.path().join("called");
+        let text =
+            format!("#!/bin/sh\n: >> {}.{name}\nexec {} \"$@\"\n", mark.display(), real.display());
+        std::fs::write(&own, text).unwrap();
+        open(&own, 0o755);
     }
+    let bin = programs.path().display().to_string();
+    let dsn = server.dsn(&database);
+    let file = state.path().join("plan.json").display().to_string();
+    let arguments = ["plan", &dsn, "--workload", &workload, "-o", &file, "--postgres-bin", &bin];
+    let plan = run(state.path(), &arguments).json();
+    assert_eq!(plan["engine"], "shadow", "{plan:#}");
+    assert!(programs.path().join("called.initdb").exists(), "another server was started");
+}
 
-    // Cut short on its way, it is refused.
-    let file = state.path().join("hashed");
-    let bytes = std::fs::read(&file).unwrap();
-    std::fs::write(&file, &bytes[..bytes.len() - 100]).unwrap();
-    let cut = run(state.path(), &["advise", "--bundle", &file.display().to_string()]);
-    assert_eq!(cut.status, 2, "{}", cut.stdout);
-    assert!(cut.json()["error"].as_str().unwrap().contains("cut short"), "{}", cut.stdout);
+#[test]
+fn where_the_time_limit_comes_before_the_shadow_another_engine_answers_and_it_is_said() {
+    let server = shared();
+    let database = fresh_database(server);
+    for sql in TABLE {
+        server.execute(&database, sql).unwrap();
+    }
+    let state = tempfile::tempdir().unwrap();
+    let statements = [("one", "SELECT * FROM visits WHERE person = 77")];
+    let workload = workload(state.path(), &statements);
+    let dsn = server.dsn(&database);
+    let bundle = state.path().join("b").display().to_string();
+    let exported =
+        run(state.path(), &["bundle", "export", &dsn, "--workload", &workload, "-o", &bundle]);
+    assert_eq!(exported.status, 0, "{}", exported.stdout);
+    let on_server = ["advise", &dsn, "--workload", &workload, "--time-limit", "100ms"];
+    for arguments in [&on_server[..], &["advise", "--bundle", &bundle, "--time-limit", "100ms"]] {
+        let began = Instant::now();
+        let answer = run(state.path(), arguments);
+        assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+        assert_eq!(answer.status, 0, "{}", answer.stdout);
+        let advice = answer.json();
+        assert_eq!(advice["engine"], "rule", "{advice:#}");
+        assert!(advice["notes"].to_string().contains("part of the time limit"), "{advice:#}");
+        // Nothing else may answer.
+        let alone = run(state.path(), &[arguments, &["--engine", "shadow"]].concat());
+        assert_eq!(alone.status, 4, "{}", alone.stdout);
+        assert!(alone.json()["hint"].to_string().contains("--time-limit"), "{}", alone.stdout);
+    }
 }

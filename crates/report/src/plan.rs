@@ -18,6 +18,7 @@ pub(crate) fn document(plan: &Plan) -> Document {
         false => plan.changes.iter().map(changes::proposed).collect(),
     };
     sections.push(Section::brief("What is proposed", proposals));
+    sections.extend(answered(plan));
     sections.extend(not_proposed(plan).map(|section| Section { brief: true, ..section }));
     sections.extend(recommendations(plan).map(|section| Section { brief: true, ..section }));
     Document {
@@ -33,6 +34,22 @@ pub(crate) fn document(plan: &Plan) -> Document {
         ),
         sections,
     }
+}
+
+/// Whose estimates the index costs are, where they are not all the plan's engine's or lack something.
+fn answered(plan: &Plan) -> Option<Section> {
+    let mut items: Vec<Item> =
+        plan.engine_notes.iter().map(|note| Item::Paragraph(note.as_str().into())).collect();
+    items.extend(plan.elsewhere.iter().map(|one| {
+        let who = match one.engine.as_str() {
+            "none" => "nothing answered",
+            "rule" => "answered by rules",
+            "hypopg" => "answered by HypoPG",
+            other => other,
+        };
+        Item::Paragraph(format!("{}: {who} ({})", one.statement, one.reason).into())
+    }));
+    (!items.is_empty()).then(|| Section::brief("Who answered for index costs", items))
 }
 
 /// The most each lever can win.

@@ -1,6 +1,6 @@
 //! Who answered for which statement, and what the answers took of the server, as text and JSON.
 
-use crate::advising::layered::Answered;
+use crate::advising::layered::{Answered, NONE};
 use pgassay_advise::index::{Advices, IndexAdvice, ProposedIndex};
 use pgassay_model::units::Bytes;
 use pgassay_shadow::blueprint::Taken;
@@ -77,8 +77,12 @@ pub fn elsewhere_notes(answered: &Answered, first: &str) -> Vec<String> {
     by_reason
         .into_iter()
         .map(|((engine, why), ids)| {
-            let who = if engine == "rule" { "rules from statistics" } else { engine };
-            format!("answered by {who} in place of {first}: {} ({why})", ids.join(", "))
+            let ids = ids.join(", ");
+            match engine {
+                NONE => format!("not answered for, by {first} or anything else: {ids} ({why})"),
+                "rule" => format!("answered by rules in place of {first}: {ids} ({why})"),
+                other => format!("answered by {other} in place of {first}: {ids} ({why})"),
+            }
         })
         .collect()
 }

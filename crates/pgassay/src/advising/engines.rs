@@ -14,7 +14,22 @@ use pgassay_shadow::{Blueprint, BuildOptions, ReadOptions, Shadow, ShadowError, 
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
+
+/// Part of the time left that the shadow may take to be there; the rest is for asking whoever answers then.
+const BUILDING: f64 = 0.75;
+
+/// What is asked for in an engine.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// Which.
+    pub engine: EngineArg,
+    /// Where PostgreSQL's programs are looked for first.
+    pub postgres_bin: Option<&'a Path>,
+    /// When the advice has to be there.
+    pub deadline: Option<Instant>,
+}
 
 /// An engine that is ready to be asked.
 pub struct Prepared {
@@ -37,9 +52,10 @@ pub async fn prepare(
     session: Session,
     snapshot: &Snapshot,
     workload: &Workload,
-    choice: EngineArg,
-    postgres_bin: Option<&Path>,
+    wanted: &Wanted<'_>,
 ) -> Result<Prepared, Failure> {
+    let choice = wanted.engine;
+    let mut session = session;
     let hypopg = snapshot.server.extensions.contains_key("hypopg") && !session.pooled();
     if choice == EngineArg::Hypopg && !snapshot.server.extensions.contains_key("hypopg") {
         return Err(Failure::new(
@@ -48,14 +64,7 @@ pub async fn prepare(
             "CREATE EXTENSION hypopg; or leave --engine out",
         ));
     }
-    if !session.pooled() {
-        // EXPLAIN looks up the ends of indexes too, which would count as scans of them; who may not say so gets the
-        // counts of any other EXPLAIN.
-        let uncounted = "SET track_counts = off /* pgassay */";
-        if let Err(error) = session.client().batch_execute(uncounted).await {
-            tracing::debug!(%error, "scans of this session are counted");
-        }
-    }
+    uncounted(&session).await;
     let mut prepared = Prepared {
         shadow: None,
         session: None,
@@ -66,16 +75,23 @@ pub async fn prepare(
     };
     if choice != EngineArg::Hypopg {
         target.progress.step("building a server without data to plan on");
-        let options = BuildOptions { postgres_bin: postgres_bin.map(Path::to_path_buf) };
-        match build(&session, &options).await {
-            Ok((shadow, taken)) => {
+        match wanted.in_time(build(&session, &wanted.options())).await {
+            Some(Ok((shadow, taken))) => {
                 prepared.taken = Some(taken);
                 prepared.take(shadow, snapshot, workload, hypopg);
             }
-            Err(error) if choice == EngineArg::Shadow => {
+            Some(Err(error)) if choice == EngineArg::Shadow => {
                 return Err(Failure::new(Exit::Missing, chain(&error), error.hint()));
             }
-            Err(error) => prepared.notes.push(format!("no shadow planner: {}", chain(&error))),
+            Some(Err(error)) => {
+                prepared.notes.push(format!("no shadow planner: {}", chain(&error)));
+            }
+            None => {
+                prepared.notes.push(wanted.too_late()?);
+                // The old one is within a transaction, whose search_path is none of the application's.
+                session = target.observe().await?;
+                uncounted(&session).await;
+            }
         }
     }
     for note in &prepared.notes {
@@ -90,22 +106,68 @@ pub async fn prepare_apart(
     blueprint: &Blueprint,
     snapshot: &Snapshot,
     workload: &Workload,
-    postgres_bin: Option<&Path>,
+    wanted: &Wanted<'_>,
 ) -> Result<Prepared, Failure> {
-    let options = BuildOptions { postgres_bin: postgres_bin.map(Path::to_path_buf) };
-    let shadow = Shadow::build(blueprint, &options)
-        .await
-        .map_err(|error| Failure::new(Exit::Missing, chain(&error), error.hint()))?;
+    if wanted.engine == EngineArg::Hypopg {
+        return Err(Failure::input(
+            "HypoPG plans on the server, and a bundle is advised on without it",
+            "leave --engine out, or give the server and its workload in place of --bundle",
+        ));
+    }
     let mut prepared = Prepared {
         shadow: None,
         session: None,
-        alone: false,
+        alone: wanted.engine == EngineArg::Shadow,
         notes: Vec::new(),
         taken: None,
         told: Told::default(),
     };
-    prepared.take(shadow, snapshot, workload, false);
+    match wanted.in_time(Shadow::build(blueprint, &wanted.options())).await {
+        Some(Ok(shadow)) => prepared.take(shadow, snapshot, workload, false),
+        Some(Err(error)) => return Err(Failure::new(Exit::Missing, chain(&error), error.hint())),
+        None => prepared.notes.push(wanted.too_late()?),
+    }
     Ok(prepared)
+}
+
+impl Wanted<'_> {
+    fn options(&self) -> BuildOptions {
+        BuildOptions { postgres_bin: self.postgres_bin.map(Path::to_path_buf) }
+    }
+
+    /// What comes of building a shadow; None: it was not there in time.
+    async fn in_time<T>(&self, building: impl Future<Output = T>) -> Option<T> {
+        let Some(deadline) = self.deadline else { return Some(building.await) };
+        let left = deadline.saturating_duration_since(Instant::now());
+        let left = Duration::from_secs_f64(left.as_secs_f64() * BUILDING);
+        tokio::time::timeout(left, building).await.ok()
+    }
+
+    /// What to say where the shadow was not there in time; a failure where nothing else may answer.
+    fn too_late(&self) -> Result<String, Failure> {
+        let why = "it was not read and built within its part of the time limit";
+        if self.engine == EngineArg::Shadow {
+            let message = format!("there is no shadow planner to ask: {why}");
+            return Err(Failure::new(
+                Exit::Missing,
+                message,
+                "give a longer --time-limit, or leave --engine out for what answers without a shadow",
+            ));
+        }
+        Ok(format!("no shadow planner: {why}"))
+    }
+}
+
+/// EXPLAIN looks up the ends of indexes too, which would count as scans of them; who may not say so gets the counts of
+/// any other EXPLAIN.
+async fn uncounted(session: &Session) {
+    if session.pooled() {
+        return;
+    }
+    let uncounted = "SET track_counts = off /* pgassay */";
+    if let Err(error) = session.client().batch_execute(uncounted).await {
+        tracing::debug!(%error, "scans of this session are counted");
+    }
 }
 
 impl Prepared {
@@ -145,7 +207,7 @@ impl Prepared {
     pub fn engine(self, runtime: Handle, snapshot: &Snapshot) -> Result<Box<dyn WhatIf>, Failure> {
         let on_target = |runtime, session, told| -> Box<dyn WhatIf> {
             let engine = pgassay_postgres::what_if(runtime, session, snapshot);
-            Box::new(Permitted::new(engine, told))
+            Box::new(Permitted::new(engine, snapshot, told))
         };
         let Some(shadow) = self.shadow else {
             return match self.session {

@@ -14,6 +14,8 @@ use pgassay_shadow::Shadow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+/// Where nothing answered: no engine plans the statement, and rules know no relation of it.
+pub const NONE: &str = "none";
 /// `insufficient_privilege`, as the server's words end with it.
 const DENIED: &str = "(42501)";
 
@@ -33,7 +35,7 @@ pub struct Answered {
 /// Who answered in the first engine's place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Elsewhere {
-    /// `hypopg` or `rule`.
+    /// `hypopg`, `rule`, or [`NONE`].
     pub engine: &'static str,
     /// Why not the first.
     pub why: String,
@@ -82,8 +84,15 @@ impl Layered {
         let why = self.why_elsewhere(statement);
         self.routes.insert(statement.sql.clone(), why.is_some());
         let Some(why) = why else { return false };
-        let planned = self.second.plans_indexes_for(statement);
-        let engine = if planned { self.second.engine() } else { "rule" };
+        let engine = if self.second.plans_indexes_for(statement) {
+            self.second.engine()
+        } else if by_rules(&self.snapshot, statement)
+            || self.second.cost(statement, &Hypothesis::default()).is_ok()
+        {
+            "rule"
+        } else {
+            NONE
+        };
         tracing::info!(statement = statement.id, engine, why, "not answered by the shadow");
         self.told.lock().elsewhere.insert(statement.id.clone(), Elsewhere { engine, why });
         true
@@ -176,9 +185,16 @@ impl WhatIf for Layered {
     }
 }
 
+/// Whether rules from statistics can answer for a statement that nobody plans: they know its relations.
+fn by_rules(snapshot: &Snapshot, statement: &WorkloadStatement) -> bool {
+    pgassay_sql::shape(&statement.sql, snapshot)
+        .is_ok_and(|shape| !shape.relations.is_empty() && shape.unknown_relations.is_empty())
+}
+
 /// An engine on the target: it leaves to rules what this role may not read, and so not plan there.
 pub struct Permitted {
     engine: Box<dyn WhatIf>,
+    snapshot: Snapshot,
     /// By text.
     refused: HashMap<String, bool>,
     told: Told,
@@ -186,8 +202,8 @@ pub struct Permitted {
 
 impl Permitted {
     /// `engine` plans on the target.
-    pub fn new(engine: Box<dyn WhatIf>, told: Told) -> Self {
-        Permitted { engine, refused: HashMap::new(), told }
+    pub fn new(engine: Box<dyn WhatIf>, snapshot: &Snapshot, told: Told) -> Self {
+        Permitted { engine, snapshot: snapshot.clone(), refused: HashMap::new(), told }
     }
 }
 
@@ -215,7 +231,8 @@ impl WhatIf for Permitted {
         self.refused.insert(statement.sql.clone(), why.is_some());
         if let Some(reason) = &why {
             let why = format!("the server does not let this role plan it: {reason}");
-            let elsewhere = Elsewhere { engine: "rule", why };
+            let engine = if by_rules(&self.snapshot, statement) { "rule" } else { NONE };
+            let elsewhere = Elsewhere { engine, why };
             self.told.lock().elsewhere.entry(statement.id.clone()).or_insert(elsewhere);
         }
         why.is_none()

@@ -28,18 +28,25 @@ const SEARCHING: f64 = 0.9;
 /// Proposes indexes for a workload or one statement; nothing is applied.
 pub async fn advise(context: &Context<'_>, arguments: &cli::Advise) -> Result<Answer, Failure> {
     let deadline = arguments.time_limit.and_then(|limit| Instant::now().checked_add(limit));
-    let bin = context.common.postgres_bin.as_deref();
+    let wanted = engines::Wanted {
+        engine: arguments.engine,
+        postgres_bin: context.common.postgres_bin.as_deref(),
+        deadline,
+    };
     let mut values = bundling::Values::Kept;
     let (snapshot, workload, mut prepared) = match (&arguments.bundle, &arguments.dsn) {
         (Some(file), _) => {
-            let bundle = bundling::read(file)?;
+            let (bundle, unproven) = bundling::read(file)?;
             values = bundle.values;
-            let prepared =
-                engines::prepare_apart(&bundle.blueprint, &bundle.snapshot, &bundle.workload, bin)
-                    .await?;
-            (bundle.snapshot, bundle.workload, prepared)
+            let bundling::Bundle { blueprint, snapshot, workload, .. } = bundle;
+            let mut prepared =
+                engines::prepare_apart(&blueprint, &snapshot, &workload, &wanted).await?;
+            prepared.notes.extend(unproven);
+            (snapshot, workload, prepared)
         }
-        (None, dsn) => observe(context, arguments, dsn.as_deref().unwrap_or_default()).await?,
+        (None, dsn) => {
+            observe(context, arguments, dsn.as_deref().unwrap_or_default(), &wanted).await?
+        }
     };
     let runtime = tokio::runtime::Handle::current();
     let interrupt = context.interrupt.clone();
@@ -188,6 +195,7 @@ async fn observe(
     context: &Context<'_>,
     arguments: &cli::Advise,
     dsn: &str,
+    wanted: &engines::Wanted<'_>,
 ) -> Result<(Snapshot, Workload, engines::Prepared), Failure> {
     let target = context.target(dsn)?;
     let session = target.observe().await?;
@@ -211,9 +219,7 @@ async fn observe(
         }
         None => context.workload(arguments.workload.as_ref(), &session, &snapshot).await?,
     };
-    let bin = context.common.postgres_bin.as_deref();
-    let prepared =
-        engines::prepare(&target, session, &snapshot, &workload, arguments.engine, bin).await?;
+    let prepared = engines::prepare(&target, session, &snapshot, &workload, wanted).await?;
     Ok((snapshot, workload, prepared))
 }
 

@@ -1,12 +1,12 @@
 //! Makes a plan: the what-if engine on a session of its own, the advice on a thread that may block.
 
-use crate::advising::{engines, leaves};
+use crate::advising::{answers, engines, leaves};
 use crate::cli::EngineArg;
 use crate::failure::{Exit, Failure};
 use crate::target::Target;
 use jiff::Timestamp;
 use pgassay_model::measurement::Measurement;
-use pgassay_model::plan::{Plan, PlanTarget};
+use pgassay_model::plan::{AnsweredElsewhere, Plan, PlanTarget};
 use pgassay_model::snapshot::{Counters, Snapshot};
 use pgassay_model::units::Bytes;
 use pgassay_model::workload::Workload;
@@ -23,15 +23,20 @@ pub async fn plan(
     let session = target.observe().await?;
     let mut snapshot = snapshot.clone();
     leaves::count(target, &session, &mut snapshot).await?;
-    let prepared =
-        engines::prepare(target, session, &snapshot, workload, EngineArg::Auto, None).await?;
+    let wanted = engines::Wanted {
+        engine: EngineArg::Auto,
+        postgres_bin: target.postgres_bin.as_deref(),
+        deadline: None,
+    };
+    let mut prepared = engines::prepare(target, session, &snapshot, workload, &wanted).await?;
+    let engine_notes = std::mem::take(&mut prepared.notes);
     let workload = workload.clone();
     let (measurement, counters) = (measurement.cloned(), counters.cloned());
     let interrupt = target.interrupt.clone();
     let plan_target = identity(target, &snapshot);
     let runtime = tokio::runtime::Handle::current();
     let told = prepared.told.clone();
-    let planned = tokio::task::spawn_blocking(move || {
+    let mut planned: Plan = tokio::task::spawn_blocking(move || {
         let mut what_if = prepared.engine(runtime, &snapshot)?;
         let options = pgassay_advise::Options { budget, ..pgassay_advise::Options::default() };
         let input = pgassay_advise::Input {
@@ -43,7 +48,7 @@ pub async fn plan(
             now: Timestamp::now(),
             options,
         };
-        Ok(pgassay_advise::plan(&input, what_if.as_mut(), &interrupt))
+        Ok::<Plan, Failure>(pgassay_advise::plan(&input, what_if.as_mut(), &interrupt))
     })
     .await
     .map_err(|error| {
@@ -52,13 +57,19 @@ pub async fn plan(
             format!("planning stopped: {error}"),
             "report this with the workload",
         )
-    })?;
+    })??;
     crate::failure::unless_interrupted(&target.interrupt)?;
-    for (statement, elsewhere) in told.answered().elsewhere {
-        let (engine, why) = (elsewhere.engine, elsewhere.why);
-        target.progress.say(format!("{statement}: answered by {engine}, not the shadow: {why}"));
+    planned.engine_notes = engine_notes;
+    let answered = told.answered();
+    for note in answers::elsewhere_notes(&answered, &planned.engine) {
+        target.progress.say(note);
     }
-    planned
+    let elsewhere = answered.elsewhere.into_iter().map(|(statement, elsewhere)| {
+        let engine = elsewhere.engine.to_owned();
+        AnsweredElsewhere { statement, engine, reason: elsewhere.why }
+    });
+    planned.elsewhere = elsewhere.collect();
+    Ok(planned)
 }
 
 /// The server that a plan is for.

@@ -124,6 +124,7 @@ impl Copy {
                 console: None,
                 ini: None,
                 pgbouncer_binary: None,
+                postgres_bin: None,
                 state,
                 interrupt: target.interrupt.clone(),
                 progress: target.progress.clone(),

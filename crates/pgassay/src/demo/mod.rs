@@ -99,13 +99,14 @@ pub async fn demo(
     let workload_directory = out.join("workload");
     write_workload(scenario, &workload_directory)?;
 
-    let state = common.state.clone().unwrap_or_else(|| out.join("state"));
+    let state = common.state().unwrap_or_else(|| out.join("state"));
     let target = Target {
         server: resolve_dsn(&server.dsn(DATABASE))?,
         application: resolve_dsn(&pooler.dsn(ROLE, PASSWORD, DATABASE))?,
         console: Some(resolve_dsn(&pooler.console_dsn())?),
         ini: Some(pooler.ini_path().to_path_buf()),
         pgbouncer_binary: common.pgbouncer_bin.clone(),
+        postgres_bin: common.postgres_bin.clone(),
         state,
         interrupt: interrupt.clone(),
         progress: progress.clone(),

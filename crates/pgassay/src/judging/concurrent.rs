@@ -229,6 +229,7 @@ fn towards(target: &Target, application: ConnectionSettings) -> Target {
         console: target.console.clone(),
         ini: target.ini.clone(),
         pgbouncer_binary: target.pgbouncer_binary.clone(),
+        postgres_bin: target.postgres_bin.clone(),
         state: target.state.clone(),
         interrupt: target.interrupt.clone(),
         progress: target.progress.clone(),

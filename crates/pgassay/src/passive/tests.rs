@@ -64,6 +64,7 @@ impl Scene {
             console: None,
             ini: None,
             pgbouncer_binary: None,
+            postgres_bin: None,
             state: state.path().to_owned(),
             interrupt: Interrupt::default(),
             progress: Progress::new(std::env::var_os("PGASSAY_TEST_PROGRESS").is_none()),
@@ -100,6 +101,8 @@ impl Scene {
             recommendations: Vec::new(),
             engine: String::new(),
             measurement: None,
+            engine_notes: Vec::new(),
+            elsewhere: Vec::new(),
             workload: None,
         }
     }

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+pub mod advising;
 pub mod waiting;
 
 use pgassay_testkit::{PgBouncer, PgBouncerOptions, Postgres, PostgresOptions};

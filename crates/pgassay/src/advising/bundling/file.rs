@@ -70,8 +70,11 @@ pub fn write(path: &Path, document: &str) -> Result<u64, Failure> {
     Ok(bytes.len() as u64)
 }
 
-/// Reads a document of one schema: packed, or as plain JSON.
-pub fn read<T: DeserializeOwned>(path: &Path, schema: &str) -> Result<T, Failure> {
+/// Reads a document of one schema: packed, or as plain JSON; with what to say of a file without a digest.
+pub fn read<T: DeserializeOwned>(
+    path: &Path,
+    schema: &str,
+) -> Result<(T, Option<String>), Failure> {
     let refused = |why: String, hint: &str| {
         Failure::input(format!("{} can't be read as a bundle: {why}", path.display()), hint)
     };
@@ -79,7 +82,7 @@ pub fn read<T: DeserializeOwned>(path: &Path, schema: &str) -> Result<T, Failure
     let bytes = std::fs::read(path).map_err(|error| {
         Failure::input(format!("cannot read {}: {error}", path.display()), "check the path")
     })?;
-    let document = unpack(&bytes).map_err(|problem| match problem {
+    let (document, proven) = unpack(&bytes).map_err(|problem| match problem {
         Problem::Newer(found) => {
             refused(format!("it is {found}, and this pgassay reads {FORMAT}"), NEWER)
         }
@@ -97,7 +100,15 @@ pub fn read<T: DeserializeOwned>(path: &Path, schema: &str) -> Result<T, Failure
         let hint = if is_newer { NEWER } else { "pass a file that `pgassay bundle export` wrote" };
         return Err(refused(format!("it is {}, not {schema}", found.schema), hint));
     }
-    serde_json::from_slice(&document).map_err(|error| refused(error.to_string(), NEWER))
+    let read =
+        serde_json::from_slice(&document).map_err(|error| refused(error.to_string(), NEWER))?;
+    let unproven = (!proven).then(|| {
+        format!(
+            "{} has no digest, as a file from `bundle export` has: whether its contents are as they were exported is not known",
+            path.display()
+        )
+    });
+    Ok((read, unproven))
 }
 
 const NEWER: &str =
@@ -114,12 +125,13 @@ enum Problem {
     Other(String),
 }
 
-fn unpack(bytes: &[u8]) -> Result<Vec<u8>, Problem> {
+/// The document, and whether a digest says that it is whole.
+fn unpack(bytes: &[u8]) -> Result<(Vec<u8>, bool), Problem> {
     if bytes.starts_with(b"{") {
-        return Ok(bytes.to_vec());
+        return Ok((bytes.to_vec(), false));
     }
     if bytes.starts_with(&FRAME) {
-        return decompress(bytes, MOST);
+        return Ok((decompress(bytes, MOST)?, false));
     }
     let Some(rest) = bytes.strip_prefix(&HEAD) else {
         return Err(Problem::Other("it is neither packed nor JSON".into()));
@@ -145,7 +157,7 @@ fn unpack(bytes: &[u8]) -> Result<Vec<u8>, Problem> {
     if document.len() as u64 != head.document {
         return Err(Problem::Damaged("its document is of another length".into()));
     }
-    Ok(document)
+    Ok((document, true))
 }
 
 fn decompress(mut packed: &[u8], most: u64) -> Result<Vec<u8>, Problem> {
@@ -180,6 +192,10 @@ mod tests {
     }
 
     fn read_back(bytes: &[u8]) -> Result<Value, Failure> {
+        noted(bytes).map(|(value, _)| value)
+    }
+
+    fn noted(bytes: &[u8]) -> Result<(Value, Option<String>), Failure> {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("b");
         std::fs::write(&path, bytes).unwrap();
@@ -205,6 +221,11 @@ mod tests {
         assert_eq!(read_back(document.as_bytes()).unwrap(), whole);
         let frame = compress_to_vec(document.as_bytes(), CompressionLevel::Fastest);
         assert_eq!(read_back(&frame).unwrap(), whole);
+        // Only the first says itself that it is whole.
+        assert_eq!(noted(&packed).unwrap().1, None);
+        for bytes in [document.as_bytes(), &frame] {
+            assert!(noted(bytes).unwrap().1.unwrap().contains("no digest"));
+        }
     }
 
     #[test]

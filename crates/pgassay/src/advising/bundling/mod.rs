@@ -1,6 +1,9 @@
 //! Bundles: a target's snapshot, workload and blueprint in one file, for advice where the target can't be reached.
 
+mod decimals;
 mod file;
+mod moments;
+mod needed;
 mod statements;
 mod statistics;
 mod values;
@@ -12,12 +15,13 @@ use crate::failure::{Exit, Failure, chain};
 use jiff::Timestamp;
 use pgassay_model::index::RelationName;
 use pgassay_model::snapshot::Snapshot;
-use pgassay_model::workload::{SkippedStatement, Workload};
+use pgassay_model::workload::{SkippedStatement, Workload, WorkloadStatement};
 use pgassay_postgres::Session;
 use pgassay_postgres::what_if::{self, Explain};
 use pgassay_shadow::blueprint::Lacking;
 use pgassay_shadow::{Blueprint, ReadOptions};
 use serde::{Deserialize, Serialize};
+use statistics::WithoutValues;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -60,7 +64,7 @@ impl Values {
         match self {
             Values::Kept => None,
             Values::Hashed => Some(
-                "without histograms, ranges, patterns and the order of values are estimated by the planner's defaults (a third of the rows above or below a value, 0.5 % between two), and so is every column that the workload compares so; `=` and IN on integers, texts and UUIDs are estimated as on the server, on other types by the number of distinct values",
+                "without histograms, ranges, patterns and the order of values are estimated by the planner's defaults (a third of the rows above or below a value, 0.5 % between two), and so is every column that the workload compares so; `=` and IN on whole and decimal numbers, texts, UUIDs, dates and times are estimated as on the server, on other types by the number of distinct values",
             ),
             Values::LeftOut => Some(
                 "without any value of a column, `=` is estimated by the number of distinct values, as if all were equally common; ranges, patterns and elements of arrays by the planner's defaults (a third of the rows above or below a value, 0.5 % between two); joins of columns with few common values by the numbers of distinct ones",
@@ -89,12 +93,17 @@ pub async fn export(
         (false, true) => Values::LeftOut,
         (false, false) => Values::Kept,
     };
-    let mut refused = Vec::new();
+    // Before constants that definitions spell out are looked for: those of a body that stays here are none.
+    let not_needed = needed::leave_out(&mut blueprint, &workload);
+    // Told to who exports; a bundle without values has no texts of theirs.
+    let mut refused = workload.skipped.clone();
+    let mut without_values = Vec::new();
     if let Some(cost) = values.cost() {
         context.step("putting values in disguise");
-        disguise(values, &mut snapshot, &mut workload, &mut blueprint);
-        refuse_unplannable(session, &mut workload).await;
-        refused = workload.skipped.clone();
+        let plain = workload.statements.clone();
+        without_values = disguise(values, &mut snapshot, &mut workload, &mut blueprint);
+        refuse_unplannable(session, &mut workload, &plain).await;
+        refused.extend(workload.skipped.iter().cloned());
         let what = "values of columns, which its export left out or put in disguise";
         blueprint.lacking.push(Lacking::general(what, cost));
     }
@@ -116,10 +125,10 @@ pub async fn export(
     let holds = match values {
         Values::Kept => "it holds values of your columns",
         Values::Hashed => {
-            "it holds no value of your columns, but pseudonyms with how often each occurs, and statements with values of the same form; the schema, with the constants that it spells out, is as it is"
+            "it holds no value of your columns, but pseudonyms with how often each occurs, and statements with values of the same form; the schema, with the constants that it spells out, and the keys that statements take out of documents (->) are as they are"
         }
         Values::LeftOut => {
-            "it holds no value of your columns, but statements with values of the same form; the schema, with the constants that it spells out, is as it is"
+            "it holds no value of your columns, but statements with values of the same form; the schema, with the constants that it spells out, and the keys that statements take out of documents (->) are as they are"
         }
     };
     let mut text = format!(
@@ -131,6 +140,18 @@ pub async fn export(
         document.len(),
     );
     text.extend(lacking.iter().map(|line| format!("lacking: {line}\n")));
+    text.extend(without_values.iter().map(|one| {
+        format!(
+            "without values: {}.{} ({}): {}\n",
+            one.relation, one.column, one.type_name, one.why
+        )
+    }));
+    if !not_needed.is_empty() {
+        text.push_str(&format!(
+            "not needed by any statement, and left out: {}\n",
+            not_needed.join(", ")
+        ));
+    }
     text.extend(
         refused.iter().map(|one| format!("left out: {} ({})\n", one.statement, one.reason)),
     );
@@ -145,24 +166,28 @@ pub async fn export(
         "statements": bundle.workload.statements.len(),
         "lacking": lacking,
         "left_out": refused,
+        "columns_without_values": without_values,
+        "not_needed": not_needed,
     });
     Ok(Answer { text, json: json.to_string(), yes: true })
 }
 
-/// Reads a bundle.
-pub fn read(path: &Path) -> Result<Bundle, Failure> {
+/// Reads a bundle; with what to say of one that does not tell whether it is whole.
+pub fn read(path: &Path) -> Result<(Bundle, Option<String>), Failure> {
     file::read(path, SCHEMA)
 }
 
 /// Takes the values of columns out of everything, statement by statement: those that can't be told from the rest are
-/// left out.
+/// left out. Returns which columns that they compare have no values, not even pseudonyms.
 fn disguise(
     values: Values,
     snapshot: &mut Snapshot,
     workload: &mut Workload,
     blueprint: &mut Blueprint,
-) {
-    let disguise = values::Disguise::new(&mut rand::rng(), spelled(blueprint));
+) -> Vec<WithoutValues> {
+    let zone = snapshot.parameters.get("TimeZone").map(|zone| zone.current.as_str());
+    let utc = matches!(zone, Some("UTC" | "Etc/UTC" | "GMT"));
+    let disguise = values::Disguise::new(&mut rand::rng(), spelled(blueprint), utc);
     let partition_keys = partition_keys(blueprint);
     let compared_by_order: BTreeSet<(RelationName, String)> = workload
         .statements
@@ -194,20 +219,41 @@ fn disguise(
         disguise: (values == Values::Hashed).then_some(disguise),
         compared_by_order,
     };
+    let compared: BTreeSet<(RelationName, String)> = workload
+        .statements
+        .iter()
+        .flat_map(|statement| statements::compared(&statement.sql, snapshot, |_| true))
+        .collect();
+    let without = match values {
+        Values::Hashed => lists.without_values(snapshot, &compared),
+        _ => Vec::new(),
+    };
     lists.blueprint(blueprint, snapshot);
     lists.snapshot(snapshot);
+    without
 }
 
 /// Plans every statement on the server once: a value of the same form may be none of its type.
-async fn refuse_unplannable(session: Session, workload: &mut Workload) {
+/// `plain`: the statements with their own values, for whether these are refused as well.
+async fn refuse_unplannable(
+    session: Session,
+    workload: &mut Workload,
+    plain: &[WorkloadStatement],
+) {
     let explain = Explain::new(session);
     let mut kept = Vec::new();
     for statement in std::mem::take(&mut workload.statements) {
         match explain.statement(&statement, &[]).await {
             Ok(_) => kept.push(statement),
             Err(what_if::Failure::Parameter(error) | what_if::Failure::Plan(error)) => {
-                let reason =
-                    format!("in disguise the server refuses it: {}", what_if::words(&error));
+                let own = plain.iter().find(|known| known.id == statement.id);
+                let too = match own {
+                    Some(own) => explain.statement(own, &[]).await.is_err(),
+                    None => false,
+                };
+                // The server's words about the statement as it was may hold its values.
+                let when = if too { "with its own values and in disguise" } else { "in disguise" };
+                let reason = format!("{when} the server refuses it: {}", what_if::words(&error));
                 workload.skipped.push(SkippedStatement { statement: statement.id, reason });
             }
         }

@@ -4,7 +4,7 @@
 //! other value one of the same form; what the planner takes a number for (LIMIT, a position, a type's modifier)
 //! stays. A statement whose values can't be told apart so is refused.
 
-use super::values::{Disguise, array, elements, kind};
+use super::values::{Disguise, Kind, array, elements, kind};
 use pgassay_model::index::RelationName;
 use pgassay_model::snapshot::Snapshot;
 use pgassay_model::workload::WorkloadStatement;
@@ -41,8 +41,8 @@ impl Statements<'_> {
         let words = |error: pgassay_sql::SqlError| error.to_string();
         let sql = &statement.sql;
         let found = constants(sql).map_err(words)?;
-        let normal = normalise(sql).map_err(words)?;
-        // `date '…'` has no normal form that parses; parameters are known from the text all the same.
+        // `date '…'` has no normal form that parses, `'…'::date` has.
+        let normal = normalise(&cast_behind(sql, &found.constants)).map_err(words)?;
         let shape =
             shape(&normal, self.snapshot).or_else(|_| shape(sql, self.snapshot)).map_err(words)?;
         let mut changes: Vec<(std::ops::Range<usize>, String)> =
@@ -127,6 +127,9 @@ impl Statements<'_> {
             ParameterRole::Compared(Operator::Equal | Operator::In | Operator::NotEqual)
             | ParameterRole::Assigned
             | ParameterRole::Inserted => Some(self.equal(used, column, value)),
+            ParameterRole::Compared(Operator::Range) => {
+                self.kind_of(used, column).and_then(|kind| self.disguise.bound(kind, value))
+            }
             ParameterRole::Compared(_) => None,
         };
         let other = other.unwrap_or_else(|| self.disguise.same_form(value));
@@ -140,13 +143,39 @@ impl Statements<'_> {
         Ok(other)
     }
 
+    fn kind_of(&self, used: &ParameterUse, column: &str) -> Option<Kind> {
+        kind(&self.snapshot.relation(&used.relation)?.column(column)?.type_name)
+    }
+
     fn equal(&self, used: &ParameterUse, column: &str, value: &str) -> String {
-        let known = self.snapshot.relation(&used.relation).and_then(|known| known.column(column));
-        known
-            .and_then(|column| kind(&column.type_name))
+        self.kind_of(used, column)
             .and_then(|kind| self.disguise.pseudonym(kind, value))
             .unwrap_or_else(|| self.disguise.same_form(value))
     }
+}
+
+/// The statement with `date '…'` and its like as `'…'::date`.
+fn cast_behind(sql: &str, constants: &[Constant]) -> String {
+    let (mut text, mut copied) = (String::with_capacity(sql.len()), 0);
+    for constant in constants {
+        let Some(before) = sql.get(copied..constant.at.start) else { continue };
+        let typed = constant.cast.as_deref().filter(|cast| *cast == constant.before);
+        let word = typed.and_then(|cast| {
+            let trimmed = before.trim_end();
+            let start = trimmed.len().checked_sub(cast.len())?;
+            Some((trimmed.get(..start)?, cast))
+        });
+        match word {
+            Some((before, cast)) => {
+                let constant = sql.get(constant.at.clone()).unwrap_or_default();
+                text.push_str(&format!("{before}{constant}::{cast}"));
+            }
+            None => text.push_str(sql.get(copied..constant.at.end).unwrap_or_default()),
+        }
+        copied = constant.at.end;
+    }
+    text.push_str(sql.get(copied..).unwrap_or_default());
+    text
 }
 
 /// Whether an expression names a column.
@@ -158,18 +187,29 @@ fn names(expression: &str, column: &str) -> bool {
 /// Columns that a statement compares by more than equality, whose lists of common values would be in no order that
 /// the planner could use.
 pub fn compared_by_order(sql: &str, snapshot: &Snapshot) -> BTreeSet<(RelationName, String)> {
-    let Ok(shape) = shape(sql, snapshot) else { return BTreeSet::new() };
-    let by_order = shape.predicates.iter().filter(|predicate| {
+    compared(sql, snapshot, |operator| {
         !matches!(
-            predicate.operator,
+            operator,
             Operator::Equal
                 | Operator::In
                 | Operator::NotEqual
                 | Operator::IsNull
                 | Operator::IsNotNull
         )
-    });
-    by_order
+    })
+}
+
+/// Columns that a statement compares by one of some operators.
+pub fn compared(
+    sql: &str,
+    snapshot: &Snapshot,
+    by: impl Fn(&Operator) -> bool,
+) -> BTreeSet<(RelationName, String)> {
+    let Ok(shape) = shape(sql, snapshot) else { return BTreeSet::new() };
+    shape
+        .predicates
+        .iter()
+        .filter(|predicate| by(&predicate.operator))
         .filter_map(|predicate| match &predicate.subject {
             Subject::Column(column) => {
                 Some((shape.relations.get(predicate.relation)?.name.clone(), column.clone()))

@@ -7,6 +7,7 @@ use pgassay_model::snapshot::Snapshot;
 use pgassay_model::workload::Workload;
 use pgassay_shadow::Blueprint;
 use pgassay_shadow::blueprint::Slot;
+use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// `STATISTIC_KIND_MCV` of pg_statistic.h.
@@ -38,7 +39,49 @@ pub struct Lists<'a> {
     pub compared_by_order: BTreeSet<(RelationName, String)>,
 }
 
+/// A column that statements compare and whose common values are not in the bundle, not even as pseudonyms.
+#[derive(Debug, Serialize)]
+pub struct WithoutValues {
+    /// Its relation.
+    pub relation: RelationName,
+    /// The column.
+    pub column: String,
+    /// Its type.
+    pub type_name: String,
+    /// Why.
+    pub why: &'static str,
+}
+
 impl Lists<'_> {
+    /// Those of `compared` that have a list of common values, which is not kept.
+    pub fn without_values(
+        &self,
+        snapshot: &Snapshot,
+        compared: &BTreeSet<(RelationName, String)>,
+    ) -> Vec<WithoutValues> {
+        let mut without = Vec::new();
+        for (relation, column) in compared {
+            let known = snapshot.relation(relation).and_then(|known| known.column(column));
+            let Some(known) = known else { continue };
+            let has = known.statistics.as_ref().is_some_and(|statistics| {
+                !statistics.most_common.is_empty() || !statistics.histogram.is_empty()
+            });
+            if !has || self.of(relation, column, &known.type_name).is_some() {
+                continue;
+            }
+            without.push(WithoutValues {
+                relation: relation.clone(),
+                column: column.clone(),
+                type_name: known.type_name.clone(),
+                why: match kind(&known.type_name) {
+                    Some(_) => "a statement compares it by order, in which pseudonyms are not",
+                    None => "values of its type have no pseudonyms",
+                },
+            });
+        }
+        without
+    }
+
     /// A column's disguise, where its list is kept.
     fn of(
         &self,

@@ -1,10 +1,14 @@
 //! Values in disguise: a pseudonym that is the same wherever the value stands, for what planners look up by equality,
-//! and a value of the same form for everything else.
+//! a value in the same order for bounds of ranges over numbers, dates and times, and a value of the same form for
+//! everything else.
 //!
 //! The key is made for one export and kept nowhere, so a pseudonym can't be found by trying values. It can be
 //! guessed by its frequency where that is known from elsewhere.
 
+use super::decimals::Decimal;
+use super::moments::{self, DAY, DAYS_AFTER, DAYS_BEFORE};
 use rand::Rng;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 
@@ -16,6 +20,8 @@ const TRIES: u64 = 16;
 pub enum Kind {
     /// `smallint`, `integer`, `bigint`: the same number has the same pseudonym in each.
     Integer,
+    /// `numeric`: a whole number has the pseudonym that it has as an integer.
+    Numeric,
     /// `text`, `character varying`.
     Text,
     /// `character`: spaces at the end don't count.
@@ -24,6 +30,12 @@ pub enum Kind {
     Folded,
     /// `uuid`.
     Uuid,
+    /// `date`.
+    Date,
+    /// `timestamp without time zone`.
+    Timestamp,
+    /// `timestamp with time zone`.
+    TimestampTz,
     /// `boolean`: there is nothing to hide in it.
     Boolean,
 }
@@ -31,8 +43,18 @@ pub enum Kind {
 /// The kind of a type by its name as `format_type` writes it; None: its values have no pseudonyms.
 pub fn kind(type_name: &str) -> Option<Kind> {
     let plain = type_name.split('(').next().unwrap_or_default().trim();
+    if type_name.ends_with("[]") {
+        return None;
+    }
+    if plain.starts_with("timestamp") {
+        // The precision stands in the middle: `timestamp(3) with time zone`.
+        let zoned = type_name.ends_with(" with time zone");
+        return Some(if zoned { Kind::TimestampTz } else { Kind::Timestamp });
+    }
     match plain.rsplit('.').next().unwrap_or_default() {
         "smallint" | "integer" | "bigint" => Some(Kind::Integer),
+        "numeric" => Some(Kind::Numeric),
+        "date" => Some(Kind::Date),
         "text" | "character varying" => Some(Kind::Text),
         "character" => Some(Kind::Padded),
         "citext" => Some(Kind::Folded),
@@ -47,14 +69,19 @@ pub struct Disguise {
     key: [u8; 32],
     /// What the schema spells out itself: constants of checks, predicates and bounds, and labels of enum types.
     spelled: BTreeSet<String>,
+    /// Whether times without an offset are of UTC to the server.
+    utc: bool,
 }
+
+/// Digits after the point that bounds of ranges over `numeric` are given.
+const BOUND_SCALE: u32 = 6;
 
 impl Disguise {
     /// With a key of its own.
-    pub fn new(random: &mut impl Rng, spelled: BTreeSet<String>) -> Self {
+    pub fn new(random: &mut impl Rng, spelled: BTreeSet<String>, utc: bool) -> Self {
         let mut key = [0; 32];
         random.fill_bytes(&mut key);
-        Disguise { key, spelled }
+        Disguise { key, spelled, utc }
     }
 
     /// The pseudonym of a value; None where the text is no value of the kind.
@@ -65,6 +92,16 @@ impl Disguise {
         Some(match kind {
             Kind::Boolean => value.to_owned(),
             Kind::Integer => self.integer(value.trim().parse().ok()?).to_string(),
+            Kind::Numeric => self.numeric(Decimal::read(value)?)?.to_string(),
+            Kind::Date | Kind::Timestamp | Kind::TimestampTz if moments::is_infinite(value) => {
+                value.to_owned()
+            }
+            Kind::Date => moments::date_of(self.days(moments::days(value)?)?)?,
+            Kind::Timestamp => moments::local_of(self.micros(moments::local(value)?)?)?,
+            Kind::TimestampTz => {
+                let moment = moments::moment(value, self.utc)?;
+                format!("{}+00", moments::local_of(self.micros(moment)?)?)
+            }
             Kind::Text => self.text(value),
             Kind::Padded => self.text(value.trim_end_matches(' ')),
             Kind::Folded => self.text(&value.to_lowercase()),
@@ -89,7 +126,105 @@ impl Disguise {
         // By chance it may be the value itself; of some forms there is no other.
         let others = (0..TRIES).map(|n| pgassay_workload::mask(value, seed.wrapping_add(n)));
         let mut others = others.skip_while(|other| other == value);
-        others.next().unwrap_or_else(|| value.to_owned())
+        self.keys_in_disguise(others.next().unwrap_or_else(|| value.to_owned()))
+    }
+
+    /// A document whose keys are pseudonyms, but for those that the schema spells out; other texts as they are.
+    fn keys_in_disguise(&self, text: String) -> String {
+        let document = text.trim_start().starts_with(['{', '[']) && text.contains(':');
+        match serde_json::from_str::<Value>(&text) {
+            Ok(value) if document => self.renamed(value).to_string(),
+            _ => text,
+        }
+    }
+
+    fn renamed(&self, value: Value) -> Value {
+        match value {
+            Value::Object(fields) => {
+                let fields = fields.into_iter().map(|(key, value)| {
+                    let kept = self.spelled.contains(&key);
+                    (if kept { key } else { self.text(&key) }, self.renamed(value))
+                });
+                Value::Object(fields.collect())
+            }
+            Value::Array(elements) => {
+                Value::Array(elements.into_iter().map(|element| self.renamed(element)).collect())
+            }
+            other => other,
+        }
+    }
+
+    /// A value for a bound of a range, in the same order as those of the others: numbers with as many digits, dates
+    /// and times of the same year. Two that are near each other may become one. None: the kind has no such values.
+    pub fn bound(&self, kind: Kind, value: &str) -> Option<String> {
+        if self.spelled.contains(value) {
+            return Some(value.to_owned());
+        }
+        match kind {
+            Kind::Integer => {
+                let number: i64 = value.trim().parse().ok()?;
+                let bound = i64::try_from(self.in_order(number.unsigned_abs())).ok()?;
+                Some(if number < 0 { -bound } else { bound }.to_string())
+            }
+            Kind::Numeric => {
+                let decimal = Decimal::read(value)?;
+                let digits = self.in_order(decimal.at_scale(BOUND_SCALE)?);
+                Some(Decimal { digits, scale: BOUND_SCALE, ..decimal }.to_string())
+            }
+            Kind::Date => {
+                let days = moments::days(value)?;
+                moments::date_of(self.in_year(days, moments::year_of(days)?, "date")?)
+            }
+            Kind::Timestamp => moments::local_of(self.bound_of_time(moments::local(value)?)?),
+            Kind::TimestampTz => {
+                let moment = self.bound_of_time(moments::moment(value, self.utc)?)?;
+                Some(format!("{}+00", moments::local_of(moment)?))
+            }
+            _ => None,
+        }
+    }
+
+    fn bound_of_time(&self, micros: i64) -> Option<i64> {
+        let (first, next) = moments::year_of(micros.div_euclid(DAY as i64))?;
+        self.in_year(micros, (first * DAY as i64, next * DAY as i64), "time")
+    }
+
+    fn in_year(&self, value: i64, (first, next): (i64, i64), what: &str) -> Option<i64> {
+        let within = u64::try_from(value - first).ok()?;
+        let length = u64::try_from(next - first).ok()?;
+        let moved = self.monotone(&format!("{what} {first}"), within, 0, length);
+        Some(first + i64::try_from(moved).ok()?)
+    }
+
+    /// A number with as many digits that fits the same types, in the same order.
+    fn in_order(&self, value: u64) -> u64 {
+        if value == 0 {
+            return 0;
+        }
+        let tens = (0..19).map(|power| 10_u64.pow(power));
+        let cuts: BTreeSet<u64> = tens.chain([0x8000, 0x8000_0000, 1 << 63]).collect();
+        let low = cuts.range(..=value).next_back().copied().unwrap_or(1);
+        let high = cuts.range(value + 1..).next().copied().unwrap_or(u64::MAX);
+        self.monotone("number", value, low, high)
+    }
+
+    /// A number of the same range `[low, high)` that is not less for a greater `value`: halves of the range become
+    /// parts of another size, again and again, as the key has it.
+    fn monotone(&self, domain: &str, value: u64, low: u64, high: u64) -> u64 {
+        let (mut from, mut to, mut least, mut most) = (low, high, low, high);
+        while to - from > 1 && most - least > 1 {
+            let middle = from + (to - from) / 2;
+            let hash = self.hash(domain, &[from.to_le_bytes(), to.to_le_bytes()].concat());
+            let drawn = hash.first_chunk().map_or(0, |bytes: &[u8; 8]| u64::from_le_bytes(*bytes));
+            let half = (most - least) / 2;
+            let part = least + half - half / 2 + drawn % (half + 1);
+            if value < middle {
+                (to, most) = (middle, part)
+            } else {
+                (from, least) = (middle, part)
+            }
+        }
+        least
     }
 
     fn text(&self, value: &str) -> String {
@@ -122,17 +257,58 @@ impl Disguise {
             // The least number of all is by itself.
             _ => return value,
         };
-        // A permutation of the bits (four rounds of a Feistel network), walked until it is within the range again:
-        // Black and Rogaway, "Ciphers with Arbitrary Finite Domains", CT-RSA 2002.
-        let mut permuted = magnitude;
+        signed(value < 0, self.walked(magnitude, half, |other| (low..high).contains(&other)))
+    }
+
+    /// A number with as many digits before and after the point, another for each.
+    fn numeric(&self, number: Decimal) -> Option<Decimal> {
+        if number.scale == 0 {
+            let digits = self.integer(i64::try_from(number.digits).ok()?);
+            return Some(Decimal { digits: digits.unsigned_abs(), ..number });
+        }
+        let low = 10_u64.pow(number.digits.ilog10());
+        let half = (64 - (low * 10).leading_zeros()).div_ceil(2);
+        // With a nought at its end it would have fewer digits after the point, where others are.
+        let digits = self.walked(number.digits, half, |other| {
+            (low..low * 10).contains(&other) && other % 10 != 0
+        });
+        Some(Decimal { digits, ..number })
+    }
+
+    /// A day on the same side of 2000-01-01, near days near it.
+    fn days(&self, days: i64) -> Option<i64> {
+        let end = if days < 0 { DAYS_BEFORE + 1 } else { DAYS_AFTER };
+        let (low, high, half) = match days.unsigned_abs() {
+            0 => return Some(0),
+            1..0x8000 => (1, 0x8000, 8),
+            magnitude if magnitude < end => (0x8000, end, 11),
+            _ => return None,
+        };
+        let other = self.walked(days.unsigned_abs(), half, |other| (low..high).contains(&other));
+        Some(signed(days < 0, other))
+    }
+
+    /// A moment on the same side of 2000-01-01.
+    fn micros(&self, micros: i64) -> Option<i64> {
+        let end = if micros < 0 { DAYS_BEFORE * DAY + 1 } else { DAYS_AFTER * DAY };
+        let magnitude = micros.unsigned_abs();
+        if magnitude == 0 || magnitude >= end {
+            return (magnitude == 0).then_some(0);
+        }
+        let other = self.walked(magnitude, 29, |other| (1..end).contains(&other));
+        Some(signed(micros < 0, other))
+    }
+
+    /// A permutation of the bits (four rounds of a Feistel network), walked until it is among the numbers that are
+    /// wanted again: Black and Rogaway, "Ciphers with Arbitrary Finite Domains", CT-RSA 2002. `value` is one of them.
+    fn walked(&self, value: u64, half: u32, wanted: impl Fn(u64) -> bool) -> u64 {
+        let mut permuted = value;
         loop {
             permuted = self.permute(permuted, half);
-            if (low..high).contains(&permuted) {
-                break;
+            if wanted(permuted) {
+                return permuted;
             }
         }
-        let permuted = i64::try_from(permuted).unwrap_or(i64::MAX);
-        if value < 0 { -permuted } else { permuted }
     }
 
     fn permute(&self, value: u64, half: u32) -> u64 {
@@ -149,6 +325,11 @@ impl Disguise {
         }
         left << half | right
     }
+}
+
+fn signed(negative: bool, magnitude: u64) -> i64 {
+    let magnitude = i64::try_from(magnitude).unwrap_or(i64::MAX);
+    if negative { -magnitude } else { magnitude }
 }
 
 /// Elements of a one-dimensional array in PostgreSQL's text form; None for one of more dimensions or other bounds.
@@ -195,14 +376,14 @@ pub fn array(elements: &[Option<String>]) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
     use super::*;
     use rand::SeedableRng;
     use rand::rngs::StdRng;
     use std::collections::HashSet;
 
     fn disguise(seed: u64) -> Disguise {
-        Disguise::new(&mut StdRng::seed_from_u64(seed), BTreeSet::from(["open".to_owned()]))
+        Disguise::new(&mut StdRng::seed_from_u64(seed), BTreeSet::from(["open".to_owned()]), true)
     }
 
     #[test]
@@ -249,6 +430,102 @@ mod tests {
         let large = of(5_000_000_000);
         assert!(large > i64::from(i32::MAX) && large != 5_000_000_000);
         assert_eq!((of(i64::MIN), of(0), of(-7)), (i64::MIN, 0, -of(7)));
+    }
+
+    #[test]
+    fn numbers_dates_and_times_have_pseudonyms_that_are_equal_only_where_they_are() {
+        let (disguise, other) = (disguise(4), disguise(5));
+        for (kind, values) in [
+            (Kind::Numeric, ["12.50", "-0.07", "199.99"]),
+            (Kind::Date, ["1987-06-05", "2031-01-01", "2300-07-08"]),
+            (
+                Kind::Timestamp,
+                ["1987-06-05 00:00:00", "2024-06-05 12:00:00", "2024-06-05 12:00:00.5"],
+            ),
+            (
+                Kind::TimestampTz,
+                ["2024-06-05 12:00:00+00", "2024-06-05 12:00:00+02", "1950-01-01 00:00:00Z"],
+            ),
+        ] {
+            let mut seen = HashSet::new();
+            for value in values {
+                let pseudonym = disguise.pseudonym(kind, value).unwrap();
+                assert_ne!(other.pseudonym(kind, value), Some(pseudonym.clone()), "{value}");
+                // It is a value of the kind, too.
+                assert!(disguise.pseudonym(kind, &pseudonym).is_some(), "{pseudonym}");
+                assert!(seen.insert(pseudonym), "{value}");
+            }
+        }
+        let same =
+            |kind, a, b| assert_eq!(disguise.pseudonym(kind, a), disguise.pseudonym(kind, b));
+        same(Kind::Numeric, "12.5", "12.500");
+        same(Kind::TimestampTz, "2024-06-05 12:00:00+02", "2024-06-05 10:00:00");
+        same(Kind::Timestamp, "2024-06-05", "2024-06-05 00:00:00");
+        assert_eq!(
+            disguise.pseudonym(Kind::Numeric, "4711.0"),
+            disguise.pseudonym(Kind::Integer, "4711")
+        );
+        assert_eq!(disguise.pseudonym(Kind::Date, "infinity").as_deref(), Some("infinity"));
+        for (kind, odd) in
+            [(Kind::Numeric, "NaN"), (Kind::Date, "yesterday"), (Kind::Date, "20000-01-01")]
+        {
+            assert_eq!(disguise.pseudonym(kind, odd), None);
+        }
+        for (name, wanted) in [
+            ("numeric(10,2)", Some(Kind::Numeric)),
+            ("timestamp(3) with time zone", Some(Kind::TimestampTz)),
+            ("timestamp without time zone", Some(Kind::Timestamp)),
+            ("integer[]", None),
+            ("double precision", None),
+        ] {
+            assert_eq!(kind(name), wanted, "{name}");
+        }
+    }
+
+    #[test]
+    fn bounds_of_ranges_keep_their_order_and_their_form() {
+        let disguise = disguise(6);
+        let of = |kind, value: &str| disguise.bound(kind, value).unwrap();
+        let numbers: Vec<i64> =
+            [-70_000, -5, 0, 3, 9, 10, 99, 150, 151, 32_767, 32_768, 5_000_000_000]
+                .iter()
+                .map(|number: &i64| of(Kind::Integer, &number.to_string()).parse().unwrap())
+                .collect();
+        assert!(numbers.is_sorted(), "{numbers:?}");
+        assert!(numbers[9] <= 32_767 && numbers[10] > 32_767, "{numbers:?}");
+        let decimals: Vec<f64> = ["-1.5", "0.001", "1.25", "1.3", "17", "17.01"]
+            .iter()
+            .map(|number| of(Kind::Numeric, number).parse().unwrap())
+            .collect();
+        assert!(decimals.is_sorted(), "{decimals:?}");
+        let texts = |kind, values: &[&str]| -> Vec<String> {
+            values.iter().map(|value| of(kind, value)).collect()
+        };
+        let dates = texts(
+            Kind::Date,
+            &["1987-06-05", "2024-01-02", "2024-02-01", "2024-12-31", "2025-01-01"],
+        );
+        assert!(
+            dates.is_sorted() && dates[1].starts_with("2024") && dates[3].starts_with("2024"),
+            "{dates:?}"
+        );
+        let times = ["2024-06-05 12:00:00", "2024-06-05 12:00:01", "2024-06-06"];
+        let times = texts(Kind::TimestampTz, &times);
+        assert!(times.is_sorted() && times[0] != "2024-06-05 12:00:00+00", "{times:?}");
+        assert_eq!(disguise.bound(Kind::Text, "a"), None);
+    }
+
+    #[test]
+    fn keys_within_documents_are_hidden_as_their_values_are() {
+        let disguise = disguise(7);
+        let hidden = disguise.same_form(r#"{"bob@example.com": {"open": [1, "pentagon"]}}"#);
+        assert!(!hidden.contains("bob") && !hidden.contains("pentagon"), "{hidden}");
+        assert!(hidden.contains("\"open\""), "the schema spells it out: {hidden}");
+        serde_json::from_str::<Value>(&hidden).unwrap();
+        // Neither an array nor a range is a document.
+        for form in ["{1,2}", "[1,5)", "{a,b}"] {
+            assert_eq!(disguise.same_form(form).len(), form.len());
+        }
     }
 
     #[test]
