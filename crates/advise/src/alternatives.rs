@@ -109,6 +109,7 @@ mod tests {
         let reason = |expression: &str| {
             let mut advice = IndexAdvice {
                 engine: String::new(),
+                estimates: String::new(),
                 what_if_calls: 0,
                 cost_before: 0.0,
                 cost_after: 0.0,

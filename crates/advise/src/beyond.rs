@@ -11,12 +11,13 @@ use crate::reindex::{self, BloatedIndex};
 use crate::rewrites::{self, StatementRewrite};
 use crate::shapes::Shapes;
 use pgassay_model::Timestamp;
-use pgassay_model::index::IndexDefinition;
+use pgassay_model::index::{IndexDefinition, RelationName};
 use pgassay_model::interrupt::Interrupt;
 use pgassay_model::plan::NotProposed;
 use pgassay_model::snapshot::Snapshot;
 use pgassay_model::what_if::WhatIf;
 use pgassay_model::workload::Workload;
+use std::collections::BTreeSet;
 
 /// What was found.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -33,6 +34,16 @@ pub struct Beyond {
     pub bloated: Vec<BloatedIndex>,
     /// Statements in another form.
     pub rewrites: Vec<StatementRewrite>,
+}
+
+/// The snapshot with the relations alone that the workload's statements name, for advice on them alone.
+pub fn relations_of(snapshot: &Snapshot, workload: &Workload) -> Snapshot {
+    let shapes = Shapes::of(workload, snapshot);
+    let named: BTreeSet<&RelationName> =
+        shapes.iter().flat_map(|(_, shape)| &shape.relations).map(|used| &used.name).collect();
+    let mut about = snapshot.clone();
+    about.relations.retain(|relation| named.contains(&relation.name));
+    about
 }
 
 /// Finds it all; `indexes` are proposed anyway. `now`: the age of statistics is counted back from it. Pure but for

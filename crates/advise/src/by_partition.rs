@@ -1,10 +1,19 @@
-//! How an index of a partitioned table is built by hand: CREATE INDEX CONCURRENTLY is refused there, and without
+//! How an index is built by hand. CREATE INDEX CONCURRENTLY is refused on a partitioned table, and without
 //! CONCURRENTLY writers of every partition wait.
 
 use pgassay_model::index::IndexDefinition;
+use pgassay_model::relation::Relation;
 use pgassay_sql::{index_ddl, quote_identifier, quote_qualified};
 
-/// Without blocking who writes: the parent's index by name only, each partition's concurrently, then attached
+/// Without blocking who writes, whatever kind its relation is.
+pub(crate) fn by_hand(relation: &Relation, index: &IndexDefinition) -> String {
+    match relation.kind {
+        'p' => steps(index),
+        _ => index_ddl(index, true),
+    }
+}
+
+/// Of a partitioned table: the parent's index by name only, each partition's concurrently, then attached
 /// (manual, CREATE INDEX and section 5.12.2.2).
 pub(crate) fn steps(index: &IndexDefinition) -> String {
     let quoted = quote_identifier(&index.name);

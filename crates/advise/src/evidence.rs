@@ -1,6 +1,6 @@
 //! The facts that rules rest on, with where they come from.
 
-use crate::load::{self, Load};
+use crate::load::{Counted, Load};
 use crate::plan_gate::PlanGate;
 use crate::reachable::{Lever, Levers};
 use crate::shapes::Shapes;
@@ -110,16 +110,16 @@ impl<'a> Evidence<'a> {
     }
 
     fn spills_counted(&self) -> Option<Spills> {
-        let statistics = self.snapshot.statements.as_deref()?;
+        let counted = Counted::of(self.snapshot.statements.as_deref()?);
         let mut spills: Vec<(&str, Bytes)> = self
             .workload
             .statements
             .iter()
             .filter_map(|statement| {
-                let (calls, pages) = load::counted(statistics, statement)
-                    .fold((0, 0), |(calls, pages), row| {
-                        (calls + row.calls, pages + row.temp_written)
-                    });
+                let rows = counted.rows(statement).iter();
+                let (calls, pages) = rows.fold((0, 0), |(calls, pages), row| {
+                    (calls + row.calls, pages + row.temp_written)
+                });
                 (calls > 0 && pages > 0)
                     .then(|| (statement.id.as_str(), Bytes((pages * PAGE) / calls)))
             })

@@ -7,7 +7,7 @@
 
 use crate::drafts::{Draft, without_figure};
 use crate::index::immutable;
-use crate::load::{self, Load};
+use crate::load::{Counted, Load};
 use crate::reachable::NEGLIGIBLE;
 use crate::risk;
 use crate::shapes::Shapes;
@@ -79,13 +79,13 @@ pub(crate) fn find<'w>(
     plans: impl Iterator<Item = (&'w WorkloadStatement, &'w PlannedCost)>,
     proposed: &[IndexDefinition],
 ) -> Vec<MissingStatistics> {
-    let Some(counted) = snapshot.statements.as_deref() else { return Vec::new() };
+    let Some(counted) = snapshot.statements.as_deref().map(Counted::of) else { return Vec::new() };
     let mut found: Vec<MissingStatistics> = Vec::new();
     for (statement, plan) in plans {
-        let Some((_, shape)) = shapes.iter().find(|(known, _)| known.id == statement.id) else {
-            continue;
-        };
-        let (calls, rows) = load::counted(counted, statement)
+        let Some(shape) = shapes.of_id(&statement.id) else { continue };
+        let (calls, rows) = counted
+            .rows(statement)
+            .iter()
             .fold((0, 0), |(calls, rows), row| (calls + row.calls, rows + row.rows));
         if calls < FEW_CALLS || statement.not_representative.is_some() {
             continue;
@@ -174,6 +174,7 @@ fn wanted(
         && !shape.writes
         && !shape.limit
         && shape.unknown_relations.is_empty()
+        && shape.views.is_empty()
         && shape.predicates.iter().all(|predicate| !predicate.in_or);
     let relation = snapshot.relation(&named.name).filter(|_| plain)?;
     // Without statistics of each column ANALYZE comes first.

@@ -306,6 +306,7 @@ pub(crate) fn snapshot() -> Snapshot {
             disk_free: Some(Bytes(100 << 30)),
         }),
         pooler: Some(pooler(SecretKind::Scram)),
+        views: Vec::new(),
         unseen: Vec::new(),
     }
 }
@@ -335,7 +336,13 @@ pub(crate) struct FakeWhatIf {
 }
 
 fn planned(cost: f64, shape: &str) -> PlannedCost {
-    PlannedCost { total_cost: cost, shape: shape.into(), indexes: Vec::new(), rows: None }
+    PlannedCost {
+        total_cost: cost,
+        shape: shape.into(),
+        indexes: Vec::new(),
+        rows: None,
+        written: Vec::new(),
+    }
 }
 
 impl FakeWhatIf {

@@ -3,7 +3,8 @@
 use pgassay_model::measurement::Measurement;
 use pgassay_model::snapshot::StatementStatistics;
 use pgassay_model::workload::{Workload, WorkloadStatement};
-use std::collections::BTreeMap;
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, HashMap};
 
 /// Statements with their shares of the load.
 #[derive(Debug, Clone, Default)]
@@ -56,8 +57,11 @@ impl Load {
     }
 
     fn counted(statistics: &[StatementStatistics], workload: &Workload) -> Load {
+        let counted = Counted::of(statistics);
         let rows = workload.statements.iter().filter_map(|statement| {
-            let (calls, total) = counted(statistics, statement)
+            let (calls, total) = counted
+                .rows(statement)
+                .iter()
                 .fold((0, 0.0), |(calls, ms), row| (calls + row.calls, ms + row.total_exec_ms));
             let mean = (calls > 0).then(|| total / calls as f64)?;
             Some((statement.id.clone(), calls, mean, mean))
@@ -105,16 +109,45 @@ impl Load {
     }
 }
 
-/// Rows of pg_stat_statements that are this statement: the same queryid, else the same fingerprint.
-pub(crate) fn counted<'a>(
+/// What pg_stat_statements counted, found by statement at once however many there are.
+pub(crate) struct Counted<'a> {
     statistics: &'a [StatementStatistics],
-    statement: &'a WorkloadStatement,
-) -> impl Iterator<Item = &'a StatementStatistics> {
-    let print = pgassay_sql::fingerprint(&statement.sql).ok();
-    statistics.iter().filter(move |row| match statement.queryid {
-        Some(queryid) => row.queryid == queryid,
-        None => print.is_some() && pgassay_sql::fingerprint(&row.query).ok() == print,
-    })
+    by_queryid: HashMap<i64, Vec<&'a StatementStatistics>>,
+    /// Made for the first statement that has no queryid: it takes a parse of each text.
+    by_fingerprint: OnceCell<HashMap<String, Vec<&'a StatementStatistics>>>,
+}
+
+impl<'a> Counted<'a> {
+    pub(crate) fn of(statistics: &'a [StatementStatistics]) -> Self {
+        let mut by_queryid: HashMap<i64, Vec<&StatementStatistics>> = HashMap::new();
+        for row in statistics {
+            by_queryid.entry(row.queryid).or_default().push(row);
+        }
+        Counted { statistics, by_queryid, by_fingerprint: OnceCell::new() }
+    }
+
+    /// Rows that are this statement: the same queryid, else the same fingerprint.
+    pub(crate) fn rows(&self, statement: &WorkloadStatement) -> &[&'a StatementStatistics] {
+        let rows = match statement.queryid {
+            Some(queryid) => self.by_queryid.get(&queryid),
+            None => pgassay_sql::fingerprint(&statement.sql)
+                .ok()
+                .and_then(|print| self.by_fingerprint().get(&print)),
+        };
+        rows.map_or(&[], Vec::as_slice)
+    }
+
+    fn by_fingerprint(&self) -> &HashMap<String, Vec<&'a StatementStatistics>> {
+        self.by_fingerprint.get_or_init(|| {
+            let mut all: HashMap<String, Vec<&StatementStatistics>> = HashMap::new();
+            for row in self.statistics {
+                if let Ok(print) = pgassay_sql::fingerprint(&row.query) {
+                    all.entry(print).or_default().push(row);
+                }
+            }
+            all
+        })
+    }
 }
 
 #[cfg(test)]

@@ -154,6 +154,7 @@ mod tests {
             shape: "Sort".into(),
             indexes: Vec::new(),
             rows: None,
+            written: Vec::new(),
         };
         assert!(!compare("a", &plan(100.0), &plan(50.0)).unwrap().shape_changes());
         assert_eq!(compare("a", &plan(100.0), &plan(99.5)), None);

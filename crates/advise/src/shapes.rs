@@ -3,25 +3,36 @@
 use pgassay_model::index::RelationName;
 use pgassay_model::snapshot::Snapshot;
 use pgassay_model::workload::{Workload, WorkloadStatement};
-use pgassay_sql::{StatementKind, StatementShape};
+use pgassay_sql::{Relations, StatementKind, StatementShape};
+use std::collections::HashMap;
 
 /// Statements that could be read, with what they ask for.
 #[derive(Debug, Default)]
 pub(crate) struct Shapes<'a> {
     read: Vec<(&'a WorkloadStatement, StatementShape)>,
+    by_id: HashMap<&'a str, usize>,
 }
 
 impl<'a> Shapes<'a> {
     /// Reads every statement; those that cannot be read are left out, the index advisor says why.
     pub(crate) fn of(workload: &'a Workload, snapshot: &Snapshot) -> Shapes<'a> {
-        let read = workload
+        let relations = Relations::of(snapshot);
+        let read: Vec<(&WorkloadStatement, StatementShape)> = workload
             .statements
             .iter()
             .filter_map(|statement| {
-                Some((statement, pgassay_sql::shape(&statement.sql, snapshot).ok()?))
+                Some((statement, pgassay_sql::shape(&statement.sql, &relations).ok()?))
             })
             .collect();
-        Shapes { read }
+        // The first of an id counts.
+        let places = read.iter().enumerate().rev();
+        let by_id = places.map(|(place, (statement, _))| (statement.id.as_str(), place)).collect();
+        Shapes { read, by_id }
+    }
+
+    /// What the statement of an id asks for.
+    pub(crate) fn of_id(&self, id: &str) -> Option<&StatementShape> {
+        self.read.get(*self.by_id.get(id)?).map(|(_, shape)| shape)
     }
 
     /// All of them.

@@ -48,6 +48,7 @@ impl Server {
         let mut engine = what_if(self.runtime.handle().clone(), session, &snapshot);
         let none = pgassay_advise::index::IndexAdvice {
             engine: String::new(),
+            estimates: String::new(),
             what_if_calls: 0,
             cost_before: 0.0,
             cost_after: 0.0,

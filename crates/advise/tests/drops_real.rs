@@ -41,6 +41,7 @@ fn advice(server: &Postgres, database: &str, statements: &[&str], days: i64) -> 
     let mut engine = what_if(runtime.handle().clone(), session, &snapshot);
     let none = pgassay_advise::index::IndexAdvice {
         engine: String::new(),
+        estimates: String::new(),
         what_if_calls: 0,
         cost_before: 0.0,
         cost_after: 0.0,

@@ -4,7 +4,7 @@
 
 use pgassay_model::snapshot::Snapshot;
 use pgassay_postgres::{Session, SessionOptions};
-use pgassay_sql::{Rewrite, Rule, rewrites, rewrites_of_calls, with_literals};
+use pgassay_sql::{Relations, Rewrite, Rule, rewrites, rewrites_of_calls, with_literals};
 use pgassay_testkit::{Postgres, fresh_database, shared};
 use std::fmt::Write as _;
 
@@ -319,7 +319,7 @@ fn calls_that_were_seen_rule_a_rewrite_out_or_speak_for_it() {
         ),
     ] {
         let seen = calls(agreeing);
-        let mut found = rewrites_of_calls(sql, &shop.snapshot, &seen).unwrap();
+        let mut found = rewrites_of_calls(sql, &Relations::of(&shop.snapshot), &seen).unwrap();
         assert_eq!(found.len(), 1, "{sql}: {found:#?}");
         let rewrite = found.remove(0);
         assert_eq!(rewrite.rule, rule);
@@ -329,7 +329,8 @@ fn calls_that_were_seen_rule_a_rewrite_out_or_speak_for_it() {
             let asked = sql.replace("extract($1", "extract(year");
             assert_eq!(shop.rows(&asked, set), shop.rows(&rewrite.after, set), "{}", rewrite.after);
         }
-        let other = rewrites_of_calls(sql, &shop.snapshot, &calls(contradicting)).unwrap();
+        let other =
+            rewrites_of_calls(sql, &Relations::of(&shop.snapshot), &calls(contradicting)).unwrap();
         assert_eq!(other, [], "{sql}");
     }
     // Which unit it is only calls tell.
@@ -439,7 +440,7 @@ fn walking_pages_by_key_returns_what_offset_pages_return() {
 fn one_statement_for_all_keys_returns_what_one_for_each_returned() {
     let shop = Shop::open();
     let sql = "SELECT quantity FROM orders WHERE customer_id = $1 AND state < 3";
-    let many = pgassay_sql::for_many_keys(sql, &shop.snapshot).unwrap();
+    let many = pgassay_sql::for_many_keys(sql, &Relations::of(&shop.snapshot)).unwrap();
     insta::assert_snapshot!(many.after, @"SELECT quantity, orders.customer_id FROM orders WHERE orders.customer_id = ANY($1) AND state < 3");
     let mut each: Vec<String> = Vec::new();
     for key in ["3", "7", "11"] {
@@ -454,7 +455,7 @@ fn one_statement_for_all_keys_returns_what_one_for_each_returned() {
         "SELECT id FROM orders WHERE customer_id = $1 LIMIT 1",
         "UPDATE orders SET state = 1 WHERE id = $1",
     ] {
-        assert_eq!(pgassay_sql::for_many_keys(sql, &shop.snapshot), None, "{sql}");
+        assert_eq!(pgassay_sql::for_many_keys(sql, &Relations::of(&shop.snapshot)), None, "{sql}");
     }
 }
 
@@ -462,7 +463,7 @@ fn one_statement_for_all_keys_returns_what_one_for_each_returned() {
 fn an_order_that_no_index_serves_returns_the_same_rows() {
     let shop = Shop::open();
     let sql = "SELECT id FROM orders WHERE customer_id = $1 ORDER BY id DESC LIMIT 5";
-    let other = pgassay_sql::without_order_index(sql, &shop.snapshot).unwrap();
+    let other = pgassay_sql::without_order_index(sql, &Relations::of(&shop.snapshot)).unwrap();
     insta::assert_snapshot!(other.after, @"SELECT id FROM orders WHERE customer_id = $1 ORDER BY id + 0 DESC LIMIT 5");
     assert_eq!(shop.rows(sql, &["17"]), shop.rows(&other.after, &["17"]));
 }

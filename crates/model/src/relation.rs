@@ -46,6 +46,15 @@ impl Relation {
     }
 }
 
+/// A view.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct View {
+    /// Name.
+    pub name: RelationName,
+    /// Its query, relations named with their schemas (`pg_get_viewdef` under a `search_path` of `pg_catalog`).
+    pub definition: String,
+}
+
 /// A column with the planner's statistics of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Column {

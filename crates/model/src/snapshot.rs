@@ -4,7 +4,7 @@ use crate::Timestamp;
 use crate::index::RelationName;
 use crate::parameter::Parameter;
 use crate::pooler::PoolerSnapshot;
-use crate::relation::Relation;
+use crate::relation::{Relation, View};
 use crate::units::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +20,9 @@ pub struct Snapshot {
     pub parameters: BTreeMap<String, Parameter>,
     /// User relations.
     pub relations: Vec<Relation>,
+    /// Views of the same schemas.
+    #[serde(default)]
+    pub views: Vec<View>,
     /// pg_stat_statements of this database; None where it isn't readable.
     pub statements: Option<Vec<StatementStatistics>>,
     /// Counters of the database and the server.

@@ -26,6 +26,8 @@ pub struct PlannedCost {
     pub indexes: Vec<String>,
     /// The planner's estimate of the rows returned; None where the engine has no opinion.
     pub rows: Option<f64>,
+    /// Names of relations that the plan inserts into, updates or deletes from, with the planner's estimate of the rows.
+    pub written: Vec<(String, f64)>,
 }
 
 /// Why a what-if question could not be answered.

@@ -15,6 +15,7 @@ mod session;
 mod snapshot;
 pub mod tls;
 mod unseen;
+mod views;
 pub mod what_if;
 
 pub use activity::{Activity, ActivityReader, StatementCounters, memory_used};

@@ -4,6 +4,7 @@ use crate::counters::{read_counters, read_statements};
 use crate::fields::Fields;
 use crate::parameters::read_parameters;
 use crate::relations::read_relations;
+use crate::views::read_views;
 use crate::{PostgresError, Reading, Session, host, unseen};
 use pgassay_model::Timestamp;
 use pgassay_model::snapshot::{Server, Snapshot};
@@ -34,12 +35,15 @@ pub async fn snapshot(session: &Session) -> Result<Snapshot, PostgresError> {
     let statements = read_statements(&reading).await?;
     // Within the transaction: a pooler may give the backend to another client after it.
     let host = host::observe(&backend, server.data_directory.as_deref());
+    // Last, because it sets the transaction's search_path.
+    let views = read_views(&reading).await?;
     reading.end().await?;
     let mut snapshot = Snapshot {
         taken_at: Timestamp::now(),
         server,
         parameters: parameters.parameters,
         relations: relations.relations,
+        views,
         statements: None,
         counters,
         host,

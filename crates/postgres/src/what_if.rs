@@ -190,7 +190,7 @@ impl Engine {
     }
 
     /// Relations on which an index can matter to a statement: those that it names; None, for any, where one
-    /// of them stands for others (a view, a partitioned table) or the statement is not understood.
+    /// of them stands for others (a view, a partitioned table, one that others inherit from) or the statement is not understood.
     fn relations(&mut self, sql: &str) -> Option<BTreeSet<String>> {
         if let Some(known) = self.relations.get(sql) {
             return known.clone();
@@ -202,14 +202,15 @@ impl Engine {
 }
 
 /// Relations that a statement names, as `schema.name`; None where one of them stands for others (a view, a
-/// partitioned table) or the statement is not understood.
+/// partitioned table, one that others inherit from) or the statement is not understood.
 pub fn named_relations(snapshot: &Snapshot, sql: &str) -> Option<BTreeSet<String>> {
     let shape = pgassay_sql::shape(sql, snapshot).ok()?;
     let plain = shape.unknown_relations.is_empty()
-        && shape
-            .relations
-            .iter()
-            .all(|used| snapshot.relation(&used.name).is_some_and(|known| known.kind != 'p'));
+        && shape.views.is_empty()
+        && shape.relations.iter().all(|used| {
+            let known = snapshot.relation(&used.name);
+            known.is_some_and(|known| known.kind != 'p' && !known.has_children)
+        });
     plain.then(|| shape.relations.iter().map(|used| used.name.to_string()).collect())
 }
 

@@ -139,8 +139,9 @@ impl Shadow {
     /// What relations and views of a statement lack, graver things first.
     pub fn lack_of_statement(&self, snapshot: &Snapshot, sql: &str) -> Option<StatementLack> {
         let shape = pgassay_sql::shape(sql, snapshot).ok()?;
-        // Views are not in a snapshot.
-        let views = shape.unknown_relations.iter().filter_map(|name| self.lacking_named(name));
+        // Views that could not be looked through are known by their names only.
+        let unknown = shape.unknown_relations.iter().filter_map(|name| self.lacking_named(name));
+        let views = shape.views.iter().chain(unknown);
         let named: Vec<&RelationName> =
             shape.relations.iter().map(|used| &used.name).chain(views).collect();
         [true, false].into_iter().find_map(|grave| {

@@ -5,6 +5,7 @@ mod constants;
 mod ddl;
 mod keywords;
 mod quote;
+mod relations;
 mod rewrite;
 mod shape;
 mod statistics;
@@ -15,12 +16,13 @@ pub use administration::{administers, called_functions};
 pub use constants::{Constant, ConstantValue, Constants, constant_values, constants};
 pub use ddl::{drop_index_ddl, index_ddl, is_only_index};
 pub use quote::{quote_identifier, quote_literal, quote_qualified};
+pub use relations::Relations;
 pub use rewrite::{
     Rewrite, Rule, for_many_keys, renumbered, rewrites, rewrites_of_calls, without_order_index,
 };
 pub use shape::{
-    Catalog, Join, Operator, OrderKey, ParameterRole, ParameterUse, Predicate, RelationUse,
-    StatementKind, StatementShape, Subject, ValueKind, shape,
+    Catalog, Join, Operator, OperatorJoin, OrderKey, ParameterRole, ParameterUse, Predicate,
+    RelationUse, StatementKind, StatementShape, Subject, ValueKind, shape,
 };
 pub use statistics::{analyze_ddl, drop_statistics_ddl, is_only_statistics, statistics_ddl};
 pub use text::{fingerprint, normalise, parameter_count, single_statement, with_literals};

@@ -1,8 +1,10 @@
 //! What a statement asks for: relations, predicates, joins, order, and where its parameters go.
 
 use crate::SqlError;
-use crate::walk::Walk;
+use crate::relations::meant;
+use crate::walk::{Walk, commutator};
 use pgassay_model::index::RelationName;
+use pgassay_model::relation::{Relation, View};
 use pgassay_model::snapshot::Snapshot;
 use std::collections::BTreeMap;
 
@@ -10,25 +12,26 @@ use std::collections::BTreeMap;
 pub trait Catalog {
     /// The relation meant by a name, with its columns; None when unknown.
     fn columns(&self, schema: Option<&str>, relation: &str) -> Option<(RelationName, Vec<String>)>;
+
+    /// The view meant by a name, with its query; None when unknown.
+    fn view(&self, _schema: Option<&str>, _view: &str) -> Option<(RelationName, &str)> {
+        None
+    }
 }
 
-/// `public` first, then the only relation of that name in any schema.
+/// `public` first, then the only one of that name in any schema. [`crate::Relations`] finds them sooner.
 impl Catalog for Snapshot {
     fn columns(&self, schema: Option<&str>, relation: &str) -> Option<(RelationName, Vec<String>)> {
-        let mut named = self.relations.iter().filter(|known| {
-            known.name.name == relation && schema.is_none_or(|schema| known.name.schema == schema)
-        });
-        let found = match (named.clone().find(|known| known.name.schema == "public"), schema) {
-            (Some(public), None) => public,
-            _ => {
-                let first = named.next()?;
-                if named.next().is_some() {
-                    return None;
-                }
-                first
-            }
-        };
+        let named: Vec<&Relation> =
+            self.relations.iter().filter(|known| known.name.name == relation).collect();
+        let found = meant(&named, schema, |known| &known.name.schema)?;
         Some((found.name.clone(), found.columns.iter().map(|column| column.name.clone()).collect()))
+    }
+
+    fn view(&self, schema: Option<&str>, view: &str) -> Option<(RelationName, &str)> {
+        let named: Vec<&View> = self.views.iter().filter(|known| known.name.name == view).collect();
+        let found = meant(&named, schema, |known| &known.name.schema)?;
+        Some((found.name.clone(), &found.definition))
     }
 }
 
@@ -63,6 +66,8 @@ pub struct StatementShape {
     pub predicates: Vec<Predicate>,
     /// Equalities between columns of two relations.
     pub joins: Vec<Join>,
+    /// Other operators between two relations: `a.during && b.during`.
+    pub operator_joins: Vec<OperatorJoin>,
     /// ORDER BY.
     pub order: Vec<OrderKey>,
     /// GROUP BY and DISTINCT columns.
@@ -79,6 +84,8 @@ pub struct StatementShape {
     pub limit_parameters: Vec<usize>,
     /// Relations named that the catalog does not know.
     pub unknown_relations: Vec<String>,
+    /// Views named, in the statement or in one of them, that were looked through: what they ask for is in the rest.
+    pub views: Vec<RelationName>,
 }
 
 /// One mention of a relation.
@@ -157,6 +164,25 @@ pub struct Join {
     pub left: (usize, String),
     /// The other.
     pub right: (usize, String),
+}
+
+/// An operator other than an equality or inequality between two relations.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OperatorJoin {
+    /// One side.
+    pub left: (usize, Subject),
+    /// The operator's name, as from left to right.
+    pub operator: String,
+    /// The other side.
+    pub right: (usize, Subject),
+}
+
+impl OperatorJoin {
+    /// Each side, with the operator as it reads from there.
+    pub fn sides(&self) -> [(usize, &Subject, &str); 2] {
+        let (left, right) = (&self.left, &self.right);
+        [(left.0, &left.1, &self.operator), (right.0, &right.1, commutator(&self.operator))]
+    }
 }
 
 /// One key of an ORDER BY.

@@ -12,7 +12,9 @@ type Boxed = Option<Box<Node>>;
 
 mod condition;
 mod expression;
+mod view;
 
+pub(crate) use condition::commutator;
 pub(crate) use expression::expression_text;
 
 pub(crate) struct Walk<'a> {
@@ -20,10 +22,24 @@ pub(crate) struct Walk<'a> {
     shape: StatementShape,
     /// Columns of each mention of a relation.
     columns: Vec<Vec<String>>,
-    /// Relations visible in each open scope, the innermost last.
-    scopes: Vec<Vec<usize>>,
+    /// What is visible in each open scope, the innermost last.
+    scopes: Vec<Scope>,
     /// Names of common table expressions, which are no relations.
     named: HashSet<String>,
+    /// What is known of the view that is being looked through; None: none is.
+    through: Option<view::Through>,
+    /// How many views lie around what is being read.
+    depth: usize,
+    /// Relations of views whose rows are grouped or made distinct before what names the view sees them.
+    grouped: HashSet<usize>,
+}
+
+/// What names can mean.
+#[derive(Default)]
+struct Scope {
+    /// Mentions of relations.
+    relations: Vec<usize>,
+    views: Vec<view::Seen>,
 }
 
 impl<'a> Walk<'a> {
@@ -34,6 +50,9 @@ impl<'a> Walk<'a> {
             columns: Vec::new(),
             scopes: Vec::new(),
             named: HashSet::new(),
+            through: None,
+            depth: 0,
+            grouped: HashSet::new(),
         }
     }
 
@@ -61,7 +80,7 @@ impl<'a> Walk<'a> {
             NodeEnum::InsertStmt(insert) => {
                 self.shape.writes = true;
                 self.with(insert.with_clause.as_ref());
-                self.scopes.push(Vec::new());
+                self.scopes.push(Scope::default());
                 let target =
                     insert.relation.as_ref().and_then(|relation| self.range_var(relation, true));
                 let columns: Vec<String> = if insert.cols.is_empty() {
@@ -90,7 +109,7 @@ impl<'a> Walk<'a> {
             NodeEnum::UpdateStmt(update) => {
                 self.shape.writes = true;
                 self.with(update.with_clause.as_ref());
-                self.scopes.push(Vec::new());
+                self.scopes.push(Scope::default());
                 let target =
                     update.relation.as_ref().and_then(|relation| self.range_var(relation, true));
                 self.from(&update.from_clause);
@@ -102,7 +121,7 @@ impl<'a> Walk<'a> {
             NodeEnum::DeleteStmt(delete) => {
                 self.shape.writes = true;
                 self.with(delete.with_clause.as_ref());
-                self.scopes.push(Vec::new());
+                self.scopes.push(Scope::default());
                 if let Some(relation) = &delete.relation {
                     self.range_var(relation, true);
                 }
@@ -114,7 +133,7 @@ impl<'a> Walk<'a> {
             NodeEnum::MergeStmt(merge) => {
                 self.shape.writes = true;
                 self.with(merge.with_clause.as_ref());
-                self.scopes.push(Vec::new());
+                self.scopes.push(Scope::default());
                 if let Some(relation) = &merge.relation {
                     self.range_var(relation, true);
                 }
@@ -146,12 +165,14 @@ impl<'a> Walk<'a> {
     }
 
     fn select(&mut self, select: &SelectStmt, insert_into: Option<(usize, &[String])>) {
+        let through = self.through.take();
         self.with(select.with_clause.as_ref());
         for side in [&select.larg, &select.rarg].into_iter().flatten() {
             self.select(side, None);
         }
-        self.scopes.push(Vec::new());
+        self.scopes.push(Scope::default());
         self.from(&select.from_clause);
+        let columns = through.map(|through| self.columns_of_view(through, select));
         for (position, node) in select.target_list.iter().enumerate() {
             if let (Some((target, columns)), Some(NodeEnum::ResTarget(result))) =
                 (insert_into, &node.node)
@@ -159,7 +180,10 @@ impl<'a> Walk<'a> {
             {
                 self.inserted(target, columns.get(position), value);
             }
-            self.read(node.node.as_ref());
+            // A column that a view only hands on is read where the view's is.
+            if !columns.as_ref().is_some_and(|columns| columns.hands_on(position)) {
+                self.read(node.node.as_ref());
+            }
         }
         for list in &select.values_lists {
             let Some(NodeEnum::List(list)) = &list.node else { continue };
@@ -198,6 +222,7 @@ impl<'a> Walk<'a> {
             self.shape.writes = true;
         }
         self.scopes.pop();
+        self.through = columns;
     }
 
     fn sort(&mut self, node: &Node, targets: &[Node]) {
@@ -205,6 +230,9 @@ impl<'a> Walk<'a> {
         let resolved = inner(&sort.node).map(|node| by_position(node, targets));
         self.read(resolved);
         let Some((relation, subject)) = self.subject(resolved) else { return };
+        if self.grouped.contains(&relation) {
+            return;
+        }
         self.shape.order.push(OrderKey {
             relation,
             subject,
@@ -238,9 +266,9 @@ impl<'a> Walk<'a> {
                 }
             }
             Some(NodeEnum::JoinExpr(join)) => {
-                let before = self.scopes.last().map_or(0, Vec::len);
+                let before = self.in_scope();
                 self.table_item(inner(&join.larg), quals);
-                let between = self.scopes.last().map_or(0, Vec::len);
+                let between = self.in_scope();
                 self.table_item(inner(&join.rarg), quals);
                 for column in join.using_clause.iter().filter_map(string) {
                     self.join_using(column, before, between);
@@ -251,17 +279,30 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn join_using(&mut self, column: &str, before: usize, between: usize) {
+    /// How many relations and views the innermost scope has.
+    fn in_scope(&self) -> (usize, usize) {
+        self.scopes.last().map_or((0, 0), |scope| (scope.relations.len(), scope.views.len()))
+    }
+
+    fn join_using(&mut self, column: &str, before: (usize, usize), between: (usize, usize)) {
         let Some(scope) = self.scopes.last() else { return };
-        let side = |relations: &[usize]| {
-            relations.iter().copied().find(|relation| self.has_column(*relation, column))
+        let end = (scope.relations.len(), scope.views.len());
+        let side = |from: (usize, usize), to: (usize, usize)| {
+            let mut relations = scope.relations.get(from.0..to.0)?.iter().copied();
+            let own = relations.find(|relation| self.has_column(*relation, column));
+            own.map(|relation| (relation, column.to_owned())).or_else(|| {
+                scope.views.get(from.1..to.1)?.iter().find_map(|view| view.column(column))?
+            })
         };
-        let (left, right) =
-            (scope.get(before..between).and_then(side), scope.get(between..).and_then(side));
-        if let (Some(left), Some(right)) = (left, right) {
-            self.shape
-                .joins
-                .push(Join { left: (left, column.to_owned()), right: (right, column.to_owned()) });
+        if let (Some(left), Some(right)) = (side(before, between), side(between, end)) {
+            self.join(left, right);
+        }
+    }
+
+    /// Notes an equality of two columns, where an index of either could serve it.
+    fn join(&mut self, left: (usize, String), right: (usize, String)) {
+        if !self.grouped.contains(&left.0) && !self.grouped.contains(&right.0) {
+            self.shape.joins.push(Join { left, right });
         }
     }
 
@@ -271,6 +312,9 @@ impl<'a> Walk<'a> {
             return None;
         }
         let Some((name, columns)) = self.catalog.columns(schema, &relation.relname) else {
+            if !target_of_write && self.view(schema, relation) {
+                return None;
+            }
             self.shape.unknown_relations.push(match schema {
                 Some(schema) => format!("{schema}.{}", relation.relname),
                 None => relation.relname.clone(),
@@ -285,7 +329,7 @@ impl<'a> Walk<'a> {
         self.shape.relations.push(RelationUse { name, alias, target_of_write });
         self.columns.push(columns);
         if let Some(scope) = self.scopes.last_mut() {
-            scope.push(index);
+            scope.relations.push(index);
         }
         Some(index)
     }
@@ -305,7 +349,7 @@ impl<'a> Walk<'a> {
             [] => return None,
         };
         for scope in self.scopes.iter().rev() {
-            for relation in scope {
+            for relation in &scope.relations {
                 let matches = match qualifier {
                     Some(qualifier) => self
                         .shape
@@ -317,6 +361,10 @@ impl<'a> Walk<'a> {
                 if matches && self.has_column(*relation, column) {
                     return Some((*relation, column.to_owned()));
                 }
+            }
+            let mut views = scope.views.iter().filter(|view| view.is_named(qualifier));
+            if let Some(meant) = views.find_map(|view| view.column(column)) {
+                return meant;
             }
         }
         None

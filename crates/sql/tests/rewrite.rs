@@ -45,6 +45,7 @@ fn shop() -> Snapshot {
         counters: Counters::default(),
         host: None,
         pooler: None,
+        views: Vec::new(),
         unseen: Vec::new(),
     }
 }
@@ -84,8 +85,8 @@ proptest! {
     fn no_text_makes_a_rule_panic(text in "[a-zA-Z0-9_ ,.()'\"$*=<>;:-]{0,80}") {
         let shop = shop();
         let _ = pgassay_sql::rewrites(&text, &shop);
-        let _ = pgassay_sql::for_many_keys(&text, &shop);
-        let _ = pgassay_sql::without_order_index(&text, &shop);
+        let _ = pgassay_sql::for_many_keys(&text, &pgassay_sql::Relations::of(&shop));
+        let _ = pgassay_sql::without_order_index(&text, &pgassay_sql::Relations::of(&shop));
     }
 
     #[test]

@@ -19,6 +19,31 @@ impl Catalog for Shop {
             (name, columns.iter().map(|column| (*column).to_owned()).collect())
         })
     }
+
+    fn view(&self, _: Option<&str>, view: &str) -> Option<(RelationName, &str)> {
+        let definition = match view {
+            "active" => {
+                "SELECT u.id, u.email AS mail, lower(u.username) AS folded, t.service FROM public.users u \
+                 LEFT JOIN public.tokens t ON t.user_id = u.id WHERE u.is_active"
+            }
+            "above" => "SELECT active.id AS key, active.mail FROM public.active",
+            "newest" => {
+                "SELECT users.email FROM public.users ORDER BY users.created_at DESC LIMIT 10"
+            }
+            "counted" => {
+                "SELECT tokens.user_id, count(*) AS n FROM public.tokens GROUP BY tokens.user_id"
+            }
+            "ranked" => {
+                "SELECT users.email, rank() OVER (ORDER BY users.id) AS place FROM public.users"
+            }
+            "either" => {
+                "SELECT users.id FROM public.users UNION ALL SELECT tokens.id FROM public.tokens"
+            }
+            "circle" => "SELECT circle.id FROM public.circle",
+            _ => return None,
+        };
+        Some((RelationName { schema: "public".into(), name: view.into() }, definition))
+    }
 }
 
 fn column(name: &str) -> Subject {
@@ -133,6 +158,81 @@ fn unknown_relations_are_listed_and_common_table_expressions_are_none() {
             .unwrap();
     assert_eq!(shape.unknown_relations, ["missing.thing"]);
     assert_eq!(shape.relations.len(), 1);
+}
+
+fn asks(sql: &str) -> Vec<(String, Subject, Operator)> {
+    let shape = shape(sql, &Shop).unwrap();
+    let of = |relation: usize| shape.relations[relation].name.name.clone();
+    shape
+        .predicates
+        .iter()
+        .map(|p| (of(p.relation), p.subject.clone(), p.operator.clone()))
+        .collect()
+}
+
+#[test]
+fn a_condition_on_a_column_that_a_view_hands_on_is_one_on_the_relations() {
+    let active = ("users".to_owned(), column("is_active"), Operator::Equal);
+    let mail = ("users".to_owned(), column("email"), Operator::Equal);
+    let wanted = [active.clone(), mail.clone()];
+    for sql in [
+        "SELECT id FROM active WHERE mail = $1",
+        "SELECT a.id FROM public.active AS a WHERE a.mail = $1",
+        "SELECT x FROM active AS a (x, y) WHERE a.y = $1",
+        "SELECT key FROM above WHERE mail = $1",
+    ] {
+        assert_eq!(asks(sql), wanted, "{sql}");
+    }
+    let read = shape("SELECT mail FROM active WHERE service = $1 AND folded = $2", &Shop).unwrap();
+    assert_eq!(read.views.len(), 1);
+    assert!(read.unknown_relations.is_empty());
+    assert_eq!(read.predicates.len(), 2, "an expression of the view's is not followed");
+    let use_ = &read.parameters[&1];
+    assert_eq!((use_.relation.name.as_str(), &use_.subject), ("tokens", &column("service")));
+    // What the view hands on and nobody reads is not read.
+    assert!(read.columns_read.contains(&(0, "email".into())));
+    assert!(!read.columns_read.contains(&(0, "created_at".into())));
+    let joined = shape("SELECT 1 FROM above a JOIN tokens t ON t.user_id = a.key", &Shop).unwrap();
+    assert_eq!(joined.joins.len(), 2);
+    assert_eq!(joined.joins[1].right, (0, "id".into()));
+    let everything = shape("SELECT * FROM above", &Shop).unwrap();
+    assert!(everything.columns_read.contains(&(0, "email".into())));
+}
+
+#[test]
+fn no_condition_is_followed_through_a_view_whose_rows_it_would_change() {
+    assert_eq!(asks("SELECT 1 FROM newest WHERE email = $1"), []);
+    assert_eq!(asks("SELECT 1 FROM ranked WHERE email = $1"), []);
+    assert_eq!(asks("SELECT 1 FROM either WHERE id = $1"), []);
+    let grouped = [("tokens".to_owned(), column("user_id"), Operator::Equal)];
+    assert_eq!(asks("SELECT n FROM counted WHERE user_id = $1"), grouped);
+    let ordered = shape("SELECT n FROM counted ORDER BY user_id", &Shop).unwrap();
+    assert!(ordered.order.is_empty() && ordered.group.len() == 1);
+    // A name that the view has is never one of the statement around it.
+    assert_eq!(
+        asks("SELECT 1 FROM users WHERE EXISTS (SELECT 1 FROM newest WHERE email = $1)"),
+        []
+    );
+    let circle = shape("SELECT id FROM circle", &Shop).unwrap();
+    assert_eq!(circle.unknown_relations, ["public.circle"]);
+    let written = shape("UPDATE active SET mail = $1", &Shop).unwrap();
+    assert_eq!(written.unknown_relations, ["active"]);
+}
+
+#[test]
+fn an_operator_between_two_relations_is_told_for_both_sides() {
+    let shape =
+        shape("SELECT 1 FROM users u, tokens t WHERE u.email @> t.service OR u.id = 1", &Shop)
+            .unwrap();
+    assert!(shape.operator_joins.is_empty(), "below OR it finds no rows");
+    let shape = pgassay_sql::shape(
+        "SELECT 1 FROM users u JOIN tokens t ON u.email @> t.service AND u.id <> t.id",
+        &Shop,
+    )
+    .unwrap();
+    assert_eq!(shape.operator_joins.len(), 1, "{shape:?}");
+    let join = &shape.operator_joins[0];
+    assert_eq!(join.sides(), [(0, &column("email"), "@>"), (1, &column("service"), "<@")]);
 }
 
 proptest! {

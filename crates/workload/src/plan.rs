@@ -114,7 +114,10 @@ fn unknown(number: usize, shape: &StatementShape) -> String {
     let views = if shape.unknown_relations.is_empty() {
         String::new()
     } else {
-        format!(" ({} is no table or materialized view)", shape.unknown_relations.join(", "))
+        format!(
+            " ({} is no table, materialized view or view that could be looked through)",
+            shape.unknown_relations.join(", ")
+        )
     };
     format!(
         "${number} is compared with no column or expression whose rows could give values{views}; give values with `-- params: [...]` lines"

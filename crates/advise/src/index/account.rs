@@ -6,7 +6,7 @@ use super::search::{Search, Set};
 use super::statement::{Asked, note};
 use super::wanted::is_on;
 use super::writes::{hot_share, loses_hot};
-use super::{ProposedIndex, name, selectivity};
+use super::{ProposedIndex, defaults, name, selectivity};
 use pgassay_model::index::IndexDefinition;
 use pgassay_model::index_size::keys_a_row;
 use pgassay_model::plan::NotProposed;
@@ -31,6 +31,17 @@ pub(super) struct Account<'a> {
     pub budget: Option<Bytes>,
     /// Access methods for which rules answered in the engine's place.
     pub unplanned: &'a Unplanned,
+}
+
+/// A statement that an index makes cheaper.
+struct Gain {
+    /// Weighted cost that it would have more without the index.
+    saved: f64,
+    position: usize,
+    /// Its cost with all chosen indexes.
+    after: f64,
+    /// Whether its plan uses no other chosen one.
+    alone: bool,
 }
 
 impl Account<'_> {
@@ -74,7 +85,7 @@ impl Account<'_> {
     ) -> Option<ProposedIndex> {
         let total = search.cost_before().max(f64::MIN_POSITIVE);
         let (read, write) = search.gain(candidate);
-        let mut gains: Vec<(f64, usize, f64)> = Vec::new();
+        let mut gains: Vec<Gain> = Vec::new();
         let touched: Vec<usize> = search
             .candidates
             .get(candidate)?
@@ -87,36 +98,36 @@ impl Account<'_> {
             let (with, used) = search.plan(position, None, None);
             let (other, _) = search.plan(position, None, Some(candidate));
             if used.contains(&candidate) && with < other * (1.0 - GAINS) {
-                gains.push((asked.statement.weight * (other - with), position, with));
+                let saved = asked.statement.weight * (other - with);
+                gains.push(Gain { saved, position, after: with, alone: used.len() == 1 });
             }
         }
-        gains.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        gains.sort_by(|a, b| b.saved.total_cmp(&a.saved).then(a.position.cmp(&b.position)));
         let size = search.candidates.get(candidate)?.size;
         let engine = search.engine_name();
-        let mut gaining = gains.iter().filter_map(|(_, position, _)| self.asked.get(*position));
-        let by_rule = engine == "rule" || gaining.any(|asked| !search.is_planned(asked.statement));
+        let gaining_statements = || gains.iter().filter_map(|gain| self.asked.get(gain.position));
+        let by_rule = engine == "rule"
+            || gaining_statements().any(|asked| !search.is_planned(asked.statement));
         let source = if by_rule {
-            "rule from statistics".to_owned()
+            defaults::rule(self.snapshot, gaining_statements())
         } else if self.unplanned.borrow().contains(&definition.method) {
-            format!("rule from statistics: {engine} can't plan with {}", definition.method)
+            let rule = defaults::rule(self.snapshot, gaining_statements());
+            format!("{rule}: {engine} can't plan with {}", definition.method)
         } else {
             "planner".to_owned()
         };
-        let mut reasons: Vec<String> = gains
-            .iter()
-            .take(NAMED)
-            .filter_map(|(_, position, after)| self.reason(*position, *after, &definition))
-            .collect();
+        let mut reasons: Vec<String> =
+            gains.iter().take(NAMED).filter_map(|gain| self.reason(gain, &definition)).collect();
         if gains.len() > NAMED {
             reasons.push(format!("and {} more", gains.len() - NAMED));
         }
         let statements = gains
             .iter()
-            .filter_map(|(_, position, _)| Some(self.asked.get(*position)?.statement.id.clone()))
+            .filter_map(|gain| Some(self.asked.get(gain.position)?.statement.id.clone()))
             .collect();
         let warnings: Vec<String> = gains
             .iter()
-            .filter_map(|(_, position, _)| self.warning(self.asked.get(*position)?, &definition))
+            .filter_map(|gain| self.warning(self.asked.get(gain.position)?, &definition))
             .collect();
         let warning = (!warnings.is_empty()).then(|| warnings.join("; "));
         let writers = self.writers_pay(&definition, write / total);
@@ -152,8 +163,8 @@ impl Account<'_> {
         text
     }
 
-    fn reason(&self, position: usize, after: f64, index: &IndexDefinition) -> Option<String> {
-        let asked = self.asked.get(position)?;
+    fn reason(&self, gain: &Gain, index: &IndexDefinition) -> Option<String> {
+        let asked = self.asked.get(gain.position)?;
         let before = asked.before.as_ref()?;
         let relation = self.snapshot.relation(&index.relation)?;
         let scanned = before.shape.contains(&format!("Seq Scan {}", relation.name.name));
@@ -167,11 +178,12 @@ impl Account<'_> {
             format!("reads {} through {}", relation.name.name, before.indexes.join(", "))
         };
         Some(format!(
-            "{}: {today} → {}, cost {} → {}",
+            "{}: {today} → {}, cost {} → {}{}",
             asked.statement.id,
             index.name,
             cost(before.total_cost),
-            cost(after)
+            cost(gain.after),
+            if gain.alone { "" } else { " with all proposed indexes" }
         ))
     }
 
@@ -219,21 +231,37 @@ impl Account<'_> {
     /// A budget below what any index takes that would save enough.
     fn too_small(&self, search: &Search<'_>) -> Option<NotProposed> {
         let budget = self.budget.filter(|_| search.chosen.is_empty())?;
+        let what = || "any index".to_owned();
         let least = search.worth * search.cost_before();
         let worthy = search.moves.iter().filter(|known| known.alone >= least && known.alone > 0.0);
-        let smallest = worthy.min_by_key(|known| known.size)?;
+        let Some(smallest) = worthy.min_by_key(|known| known.size) else {
+            return (budget.0 == 0).then(|| NotProposed {
+                what: what(),
+                why: "the budget is 0, which no index fits into; without it none would save enough either".into(),
+            });
+        };
         let ddl: Vec<String> = smallest
             .added
             .iter()
             .filter_map(|one| Some(index_ddl(&search.candidates.get(*one)?.definition, true)))
             .collect();
+        let takes = format!("{} ({})", Bytes(smallest.size), ddl.join("; "));
         (smallest.size > limit(self.budget)).then(|| NotProposed {
-            what: "any index".into(),
-            why: format!(
-                "the budget of {budget} is less than the smallest takes that would save enough: {} ({})",
-                Bytes(smallest.size),
-                ddl.join("; ")
-            ),
+            what: what(),
+            why: match budget.0 {
+                0 => format!("the budget is 0, which no index fits into; the smallest that would save enough takes {takes}"),
+                _ => format!("the budget of {budget} is less than the smallest takes that would save enough: {takes}"),
+            },
+        })
+    }
+
+    /// Why the budget alone keeps a statement from getting an index; None: it does not.
+    fn none_fits(&self, search: &Search<'_>, position: usize) -> Option<String> {
+        let budget = self.budget?;
+        let sizes = search.offered.get(position)?.iter().filter(|one| search.pool.contains(one));
+        let smallest = sizes.filter_map(|one| Some(search.candidates.get(*one)?.size)).min()?;
+        (smallest.0 > limit(self.budget)).then(|| {
+            format!("the smallest index that would make it cheaper takes {smallest}, and the budget is {budget}")
         })
     }
 
@@ -288,8 +316,9 @@ impl Account<'_> {
                 )
             } else if let (false, Some(budget)) = (fits, self.budget) {
                 format!(
-                    "{saves}, but its {} do not fit into the budget of {budget} beside the others",
-                    known.size
+                    "{saves}, but its {} do not fit into the budget of {budget}{}",
+                    known.size,
+                    if search.chosen.is_empty() { "" } else { " beside the others" }
                 )
             } else if stopped {
                 format!("{saves}, but the search was stopped before it was weighed")
@@ -373,6 +402,12 @@ impl Account<'_> {
                         cost(best),
                         share(saved / total),
                         share(search.worth)
+                    )
+                } else if let Some(why) = self.none_fits(search, position) {
+                    format!(
+                        "an index would make it {} → {}, but {why}",
+                        cost(before.total_cost),
+                        cost(best)
                     )
                 } else {
                     format!(

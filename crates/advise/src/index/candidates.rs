@@ -5,13 +5,12 @@
 
 use super::statement::Asked;
 use super::wanted::is_on;
-use super::{cover, name, selectivity};
+use super::{cover, inheritance, name, selectivity};
 use crate::by_partition;
 use pgassay_model::index::{IndexDefinition, IndexKey};
 use pgassay_model::relation::Relation;
 use pgassay_model::snapshot::Snapshot;
-use pgassay_sql::StatementKind;
-use std::collections::BTreeSet;
+use pgassay_sql::{StatementKind, StatementShape};
 
 /// A relation of so few pages is read in the time that finding a row by index takes.
 const TINY_PAGES: u64 = 10;
@@ -69,6 +68,13 @@ pub(super) fn candidates(
         if target_of_insert {
             continue;
         }
+        if inheritance::has_children(relation) {
+            let children = asked.children.iter().filter(|(_, parent)| *parent == mention);
+            let children: Vec<String> = children
+                .filter_map(|(child, _)| Some(shape.relations.get(*child)?.name.to_string()))
+                .collect();
+            found.obstacles.push(inheritance::note(relation, &children));
+        }
         match relation.kind {
             'r' | 'm' => {}
             'p' => {
@@ -76,7 +82,9 @@ pub(super) fn candidates(
                 Mention { snapshot, asked, relation, mention, max_width }
                     .candidates(&mut of_parent);
                 found.obstacles.extend(of_parent.obstacles);
-                found.obstacles.extend(of_parent.definitions.first().map(by_partition));
+                found
+                    .obstacles
+                    .extend(of_parent.definitions.first().map(|one| by_partition(snapshot, one)));
                 continue;
             }
             _ => {
@@ -95,19 +103,47 @@ pub(super) fn candidates(
         }
         Mention { snapshot, asked, relation, mention, max_width }.candidates(&mut found);
     }
+    found.obstacles.extend(not_looked_through(shape));
     if found.definitions.is_empty() && found.obstacles.is_empty() {
         return Err(if shape.relations.is_empty() {
             "it reads no relation that is known here".into()
         } else {
-            "it has no condition, join or order that an index could serve: it reads all rows".into()
+            format!(
+                "it has no condition, join or order that an index could serve{}: it reads all rows",
+                through(shape)
+            )
         });
     }
     Ok(found)
 }
 
+/// What is named that is neither known nor a view that can be looked through.
+fn not_looked_through(shape: &StatementShape) -> Option<String> {
+    let names = &shape.unknown_relations;
+    (!names.is_empty()).then(|| {
+        format!(
+            "{} can't be looked through: no table, materialized view or view of a query that is known here; where it is a view, ask about the statement with its query in its place",
+            names.join(", ")
+        )
+    })
+}
+
+/// The views on the way to the relations.
+fn through(shape: &StatementShape) -> String {
+    let views: Vec<String> = shape.views.iter().map(ToString::to_string).collect();
+    match views.is_empty() {
+        true => String::new(),
+        false => format!(
+            " (through {}: conditions are followed on columns that the view hands on as they are, through no LIMIT, UNION or window function)",
+            views.join(", ")
+        ),
+    }
+}
+
 /// What to do by hand for an index on a partitioned table.
-fn by_partition(wanted: &IndexDefinition) -> String {
-    let index = IndexDefinition { name: name::choose(wanted, &BTreeSet::new()), ..wanted.clone() };
+fn by_partition(snapshot: &Snapshot, wanted: &IndexDefinition) -> String {
+    let taken = name::taken(snapshot, &wanted.relation.schema);
+    let index = IndexDefinition { name: name::choose(wanted, &taken), ..wanted.clone() };
     format!(
         "{} is partitioned, so the index that could serve it was not weighed and pgassay does not build it; by hand, without blocking who writes: {}",
         index.relation,

@@ -5,6 +5,7 @@ use super::search::{Candidate, Search};
 use super::statement::Asked;
 use super::{Considered, cover};
 use pgassay_model::index::IndexDefinition;
+use pgassay_model::units::Bytes;
 use pgassay_sql::index_ddl;
 use std::collections::{HashMap, HashSet};
 
@@ -26,6 +27,10 @@ impl Account<'_> {
             .collect();
         let total = chosen.objective().max(f64::MIN_POSITIVE);
         let least = search.worth * total;
+        let beside = match search.chosen.is_empty() {
+            true => "",
+            false => "beside the proposed indexes ",
+        };
         let rounds = Rounds::of(search, self.asked, &open);
         let mut considered = Vec::with_capacity(open.len());
         for candidate in open {
@@ -40,11 +45,11 @@ impl Account<'_> {
                 let read = chosen.weighed.read - weighed.read;
                 let net = total - weighed.objective();
                 let saves = format!(
-                    "beside the proposed indexes it would save readers {} of the workload's cost",
+                    "{beside}it would save readers {} of the workload's cost",
                     share(read.max(0.0) / total)
                 );
                 if read <= 0.0 {
-                    "beside the proposed indexes no plan would be cheaper by it".to_owned()
+                    format!("{beside}no plan would be cheaper by it")
                 } else if read < least {
                     format!("{saves}; less than {} is not worth an index", share(search.worth))
                 } else if net < least {
@@ -52,8 +57,18 @@ impl Account<'_> {
                         "{saves} and cost writers {} (an estimate by rule)",
                         share((read - net) / total)
                     )
-                } else if !search.fits(candidate) {
-                    format!("{saves}, but does not fit into the budget beside them")
+                } else if let (false, Some(budget)) = (search.fits(candidate), self.budget) {
+                    let size =
+                        search.candidates.get(candidate).map_or(Bytes(0), |known| known.size);
+                    match (budget.0, search.chosen.is_empty()) {
+                        (0, _) => format!("{saves}, but the budget is 0"),
+                        (_, true) => {
+                            format!("{saves}, but takes {size}: more than the budget of {budget}")
+                        }
+                        (_, false) => format!(
+                            "{saves}, but does not fit into the budget of {budget} beside them"
+                        ),
+                    }
                 } else if search.stopped() {
                     format!("{saves}, but the search was stopped before it was weighed")
                 } else {

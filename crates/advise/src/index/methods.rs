@@ -3,9 +3,10 @@
 use super::candidates::{Found, Mention};
 use super::opclasses::{self, finds, is_pattern, needs};
 use super::wanted::is_on;
-use super::{immutable, selectivity, size};
+use super::{immutable, name, selectivity, size};
+use crate::by_partition;
 use pgassay_model::index::{Index, IndexDefinition, IndexKey};
-use pgassay_sql::{Operator, Predicate, Subject};
+use pgassay_sql::{Operator, Predicate, Subject, ValueKind};
 
 /// A hash index is proposed where it takes at most that share of the B-tree's size: it can do nothing but `=`.
 const MUCH_SMALLER: f64 = 0.75;
@@ -48,9 +49,40 @@ impl Mention<'_> {
                 _ => {}
             }
         }
+        self.joins_by_operator(found, &mut keys);
         self.brin(found);
         self.several_keys(keys, found);
         self.overlaps(found);
+    }
+
+    /// Indexes with which rows of the other side are looked up in this one: `a.during && b.during`.
+    fn joins_by_operator(&self, found: &mut Found, keys: &mut Keys) {
+        for join in &self.asked.shape.operator_joins {
+            for (mention, subject, operator) in join.sides() {
+                if mention != self.mention {
+                    continue;
+                }
+                let type_name = self.type_of(subject);
+                for need in needs(&type_name, operator) {
+                    let opclass = opclasses::opclass(self.snapshot, &type_name, *need);
+                    let condition = Predicate {
+                        relation: mention,
+                        subject: subject.clone(),
+                        operator: Operator::Other(operator.to_owned()),
+                        value: ValueKind::Other,
+                        in_or: false,
+                    };
+                    self.add(found, &condition, need.method, opclass, keys);
+                }
+            }
+        }
+    }
+
+    /// Columns that are equal to another relation's.
+    fn joined(&self) -> impl Iterator<Item = Subject> {
+        let sides = self.asked.shape.joins.iter().flat_map(|join| [&join.left, &join.right]);
+        let own = sides.filter(|side| side.0 == self.mention);
+        own.map(|(_, column)| Subject::Column(column.clone()))
     }
 
     fn predicates(&self) -> impl Iterator<Item = &Predicate> {
@@ -93,8 +125,11 @@ impl Mention<'_> {
                     && opclasses::is_plain(&self.type_of(&predicate.subject))
             };
             if installed {
-                for predicate in self.predicates().filter(plain) {
-                    let key = self.bare(&predicate.subject, None);
+                let compared = self.predicates().filter(plain).map(|known| known.subject.clone());
+                let joined =
+                    self.joined().filter(|column| opclasses::is_plain(&self.type_of(column)));
+                for subject in compared.chain(joined) {
+                    let key = self.bare(&subject, None);
                     if key.column.is_some() && !all.contains(&key) {
                         all.push(key);
                     }
@@ -140,13 +175,13 @@ impl Mention<'_> {
         if server.extensions.contains_key(TRIGRAM_EXTENSION) {
             self.add(found, predicate, "gin", Some("gin_trgm_ops"), keys);
         } else if server.available_extensions.contains(TRIGRAM_EXTENSION) {
-            let index = IndexDefinition {
-                name: format!("{}_{}_gin_idx", self.relation.name.name, name.replace(' ', "")),
-                ..self.definition("gin", vec![self.bare(&predicate.subject, Some("gin_trgm_ops"))])
-            };
+            let mut index =
+                self.definition("gin", vec![self.bare(&predicate.subject, Some("gin_trgm_ops"))]);
+            let taken = name::taken(self.snapshot, &self.relation.name.schema);
+            index.name = name::choose(&index, &taken);
             found.obstacles.push(format!(
                 "the pattern on {name} does not begin with constant text, so a B-tree can't find rows by it; a trigram index could: CREATE EXTENSION {TRIGRAM_EXTENSION}; {}",
-                pgassay_sql::index_ddl(&index, true)
+                by_partition::by_hand(self.relation, &index)
             ));
         } else {
             found.obstacles.push(format!(
@@ -205,6 +240,7 @@ impl Mention<'_> {
                 method == "gin"
                     || definition.keys.iter().take(place).all(|key| {
                         self.predicates().any(|other| !other.in_or && finds(definition, key, other))
+                            || self.joined().any(|column| is_on(key, &column))
                     })
             };
             index.valid

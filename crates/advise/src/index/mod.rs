@@ -15,9 +15,11 @@ mod climb;
 mod connect;
 mod considered;
 pub(crate) mod cover;
+mod defaults;
 mod entry_cost;
 mod frontier;
 pub(crate) mod immutable;
+mod inheritance;
 mod knowledge;
 mod merge;
 mod methods;
@@ -83,6 +85,8 @@ impl Default for IndexOptions {
 pub struct IndexAdvice {
     /// `hypopg` (the planner with hypothetical indexes) or `rule` (formulas on statistics).
     pub engine: String,
+    /// What its figures are estimates of, in words: `planner`, or the rules with what statistics they rest on.
+    pub estimates: String,
     /// EXPLAINs issued for it, and for the other budgets asked about at the same time.
     pub what_if_calls: u64,
     /// Weighted cost of the statements today, in planner units: Σ weight × cost.
@@ -225,6 +229,10 @@ impl Question<'_> {
         let frontier = search.frontier();
         let curve: Vec<(f64, f64)> =
             frontier.iter().map(|point| (point.size.0 as f64, point.cost)).collect();
+        let estimates = match search.engine_name() {
+            rule::ENGINE => defaults::rule(snapshot, asked.iter()),
+            _ => "planner".to_owned(),
+        };
         let mut by_budget = Vec::new();
         for budget in budgets {
             search.choose(*budget);
@@ -239,6 +247,7 @@ impl Question<'_> {
             let considered = account.considered(&mut search);
             by_budget.push(IndexAdvice {
                 engine: search.engine_name().to_owned(),
+                estimates: estimates.clone(),
                 what_if_calls: 0,
                 cost_before: search.cost_before(),
                 cost_after: search.cost_after(),
@@ -271,6 +280,7 @@ impl IndexAdvice {
     fn none(engine: &str) -> Self {
         IndexAdvice {
             engine: engine.to_owned(),
+            estimates: String::new(),
             what_if_calls: 0,
             cost_before: 0.0,
             cost_after: 0.0,

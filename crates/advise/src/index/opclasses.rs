@@ -49,7 +49,7 @@ pub(super) fn needs(type_name: &str, operator: &str) -> &'static [Need] {
     // Not the default class of its type (manual, table "Built-in GiST Operator Classes").
     const ADDRESSES: &[Need] = &[need("gist", Some("inet_ops"))];
     let base = base(type_name);
-    match (base, operator) {
+    match (base.rsplit_once('.').map_or(base, |(_, name)| name), operator) {
         ("jsonb", "@>" | "@?" | "@@") => PATH,
         ("jsonb", "?" | "?|" | "?&") => GIN,
         ("tsvector", "@@") => GIN,
@@ -62,6 +62,8 @@ pub(super) fn needs(type_name: &str, operator: &str) -> &'static [Need] {
         }
         ("inet" | "cidr", "&&" | "<<" | "<<=" | ">>" | ">>=") => ADDRESSES,
         ("point", "<@") => GIST,
+        // PostGIS, whatever schema it is in.
+        ("geometry" | "geography", "&&") => GIST,
         ("box" | "polygon" | "circle", "&&" | "@>" | "<@" | "<<" | ">>" | "&<" | "&>" | "~=") => {
             GIST
         }

@@ -18,7 +18,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
-const ENGINE: &str = "rule";
+pub(super) const ENGINE: &str = "rule";
 
 /// A what-if engine made of formulas and the planner's costs of what exists.
 pub(super) struct RuleEngine<'a> {
@@ -122,6 +122,7 @@ impl<'a> RuleEngine<'a> {
             shape: plan.shape,
             indexes: plan.indexes.into_iter().chain(names).collect(),
             rows: plan.rows,
+            written: plan.written,
         })
     }
 
@@ -139,9 +140,13 @@ impl<'a> RuleEngine<'a> {
             Err(error) if shape.relations.is_empty() || !shape.unknown_relations.is_empty() => {
                 return Err(error);
             }
-            Err(_) => {
-                PlannedCost { total_cost: formula, shape: ENGINE.into(), indexes: used, rows: None }
-            }
+            Err(_) => PlannedCost {
+                total_cost: formula,
+                shape: ENGINE.into(),
+                indexes: used,
+                rows: None,
+                written: Vec::new(),
+            },
         };
         let known = Rc::new(Known { shape, today, formula });
         self.known.insert(statement.id.clone(), Rc::clone(&known));
@@ -300,6 +305,7 @@ impl WhatIf for RuleEngine<'_> {
             shape: ENGINE.into(),
             indexes,
             rows: known.today.rows,
+            written: known.today.written.clone(),
         })
     }
 

@@ -1,17 +1,22 @@
 //! Statements as the advisor sees them: shape, today's plan, and the rows they read and write.
 
-use super::selectivity;
 use super::stop::Stop;
+use super::{inheritance, selectivity};
+use pgassay_model::index::RelationName;
 use pgassay_model::plan::NotProposed;
 use pgassay_model::relation::Relation;
-use pgassay_model::snapshot::Snapshot;
+use pgassay_model::snapshot::{Snapshot, StatementStatistics};
 use pgassay_model::what_if::{Hypothesis, PlannedCost, WhatIf};
 use pgassay_model::workload::{SkippedStatement, Workload, WorkloadStatement};
-use pgassay_sql::{StatementKind, StatementShape, shape};
+use pgassay_sql::{Relations, StatementKind, StatementShape, shape};
+use std::collections::{BTreeSet, HashMap};
 use std::time::Instant;
 
 /// Assumed where a LIMIT stands whose value can't be read from the text or the parameters.
 const LIMIT_UNKNOWN: f64 = 100.0;
+
+/// What pg_stat_statements counted, by queryid.
+type Counted<'a> = HashMap<i64, &'a StatementStatistics>;
 
 /// A statement with what is known of it.
 #[derive(Debug)]
@@ -22,16 +27,24 @@ pub(super) struct Asked<'a> {
     pub shape: StatementShape,
     /// Its plan today; None where it can't be planned: then it counts as a writer only.
     pub before: Option<PlannedCost>,
+    /// Mentions of tables that inherit from one that it names, each with that one's.
+    pub children: Vec<(usize, usize)>,
     /// Rows that its LIMIT lets through.
     pub limit: Option<f64>,
-    /// Rows that one execution inserts, updates or deletes.
-    pub rows_written: f64,
+    /// Rows that one execution inserts, updates or deletes, of each relation that it writes.
+    pub rows_written: Vec<(RelationName, f64)>,
 }
 
 impl Asked<'_> {
     /// Weighted cost today.
     pub fn weighted_before(&self) -> f64 {
         self.before.as_ref().map_or(0.0, |plan| plan.total_cost * self.statement.weight)
+    }
+
+    /// Rows that one execution writes of a relation.
+    pub fn rows_into(&self, relation: &RelationName) -> f64 {
+        let known = self.rows_written.iter().find(|(name, _)| name == relation);
+        known.map_or(1.0, |(_, rows)| *rows)
     }
 
     /// The relation of a mention.
@@ -48,6 +61,15 @@ pub(super) fn read<'a>(
     engine: &mut dyn WhatIf,
     stop: &Stop,
 ) -> (Vec<Asked<'a>>, Vec<SkippedStatement>) {
+    let relations = Relations::of(snapshot);
+    let counted: Counted<'_> = snapshot
+        .statements
+        .iter()
+        .flatten()
+        .filter(|known| known.calls > 0)
+        .rev()
+        .map(|known| (known.queryid, known))
+        .collect();
     let mut asked = Vec::new();
     let mut skipped = Vec::new();
     let mut skip = |statement: &WorkloadStatement, reason: String| {
@@ -63,7 +85,7 @@ pub(super) fn read<'a>(
         rest = later;
         let mut read = Vec::with_capacity(some.len());
         for statement in some {
-            match stop.own(|| shape(&statement.sql, snapshot)) {
+            match stop.own(|| shape(&statement.sql, &relations)) {
                 Ok(shape) => read.push((*statement, shape)),
                 Err(error) => skip(statement, error.to_string()),
             }
@@ -73,14 +95,16 @@ pub(super) fn read<'a>(
             read.iter().map(|(statement, _)| (*statement, Hypothesis::default())).collect();
         let answers = engine.cost_many(&questions);
         stop.round(questions.len(), began.elapsed());
-        for ((statement, shape), answer) in read.into_iter().zip(answers) {
+        for ((statement, mut shape), answer) in read.into_iter().zip(answers) {
             let before = answer.map_err(|error| skip(statement, error.to_string())).ok();
             if before.is_none() && !shape.writes {
                 continue;
             }
+            let children = inheritance::add_children(snapshot, &mut shape, before.as_ref());
             let limit = shape.limit.then(|| limit(statement, &shape));
-            let rows_written = rows_written(snapshot, statement, &shape, limit);
-            asked.push(Asked { statement, shape, before, limit, rows_written });
+            let rows_written =
+                rows_written(snapshot, &counted, statement, &shape, before.as_ref(), limit);
+            asked.push(Asked { statement, shape, before, children, limit, rows_written });
         }
     }
     for statement in rest {
@@ -117,24 +141,45 @@ pub(super) fn limit(statement: &WorkloadStatement, shape: &StatementShape) -> f6
         .max(1.0)
 }
 
-/// Rows one execution writes: `rows ÷ calls` of pg_stat_statements where it knows the statement, else estimated
-/// from the statistics of the columns it restricts.
+/// Rows one execution writes of each relation: `rows ÷ calls` of pg_stat_statements where it counts these rows, else
+/// what the plan gives to its ModifyTable nodes, else an estimate from the statistics of the columns it restricts.
 fn rows_written(
+    snapshot: &Snapshot,
+    counted: &Counted<'_>,
+    statement: &WorkloadStatement,
+    shape: &StatementShape,
+    plan: Option<&PlannedCost>,
+    limit: Option<f64>,
+) -> Vec<(RelationName, f64)> {
+    let targets: BTreeSet<&RelationName> = shape
+        .relations
+        .iter()
+        .filter(|mention| mention.target_of_write)
+        .map(|mention| &mention.name)
+        .collect();
+    // What is counted are rows of the outermost statement: what it writes where it is the one that writes.
+    let outermost = shape.kind != StatementKind::Select && targets.len() == 1;
+    let seen = statement.queryid.filter(|_| outermost).and_then(|queryid| counted.get(&queryid));
+    let rows = |name: &RelationName| {
+        if let Some(seen) = seen {
+            return seen.rows as f64 / seen.calls as f64;
+        }
+        let planned =
+            plan.and_then(|plan| plan.written.iter().find(|(known, _)| *known == name.name));
+        match planned {
+            Some((_, rows)) => rows.max(1.0),
+            None => rows_by_statistics(snapshot, statement, shape, limit),
+        }
+    };
+    targets.into_iter().map(|name| (name.clone(), rows(name))).collect()
+}
+
+fn rows_by_statistics(
     snapshot: &Snapshot,
     statement: &WorkloadStatement,
     shape: &StatementShape,
     limit: Option<f64>,
 ) -> f64 {
-    let seen = statement.queryid.and_then(|queryid| {
-        snapshot
-            .statements
-            .as_ref()?
-            .iter()
-            .find(|known| known.queryid == queryid && known.calls > 0)
-    });
-    if let Some(seen) = seen {
-        return seen.rows as f64 / seen.calls as f64;
-    }
     let estimate = match shape.kind {
         StatementKind::Update | StatementKind::Delete => shape
             .relations

@@ -5,7 +5,7 @@ use super::statement::Asked;
 use super::{cover, immutable, opclasses, selectivity};
 use pgassay_model::index::{IndexDefinition, IndexKey};
 use pgassay_model::relation::Relation;
-use pgassay_sql::{Operator, Predicate, Subject, ValueKind, quote_identifier};
+use pgassay_sql::{Operator, OperatorJoin, Predicate, Subject, ValueKind, quote_identifier};
 
 /// A constant condition that keeps more rows than that is no use as a key.
 const USELESS_SHARE: f64 = 0.5;
@@ -292,6 +292,11 @@ pub(super) fn can_serve(asked: &Asked<'_>, index: &IndexDefinition) -> bool {
     };
     shape.predicates.iter().any(|predicate| keyed(predicate.relation, &predicate.subject))
         || shape.joins.iter().any(|join| column(&join.left) || column(&join.right))
+        || shape
+            .operator_joins
+            .iter()
+            .flat_map(OperatorJoin::sides)
+            .any(|side| keyed(side.0, side.1))
         || shape.order.iter().any(|key| keyed(key.relation, &key.subject))
         || shape.group.iter().any(column)
         || shape.relations.iter().enumerate().any(|(mention, used)| {

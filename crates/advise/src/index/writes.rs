@@ -83,7 +83,9 @@ impl<'a> Writes<'a> {
             .into_iter()
             .flatten()
             .map(|asked| {
-                asked.statement.weight * asked.rows_written * self.per_row(relation, asked, added)
+                asked.statement.weight
+                    * asked.rows_into(&relation.name)
+                    * self.per_row(relation, asked, added)
             })
             .sum()
     }
@@ -214,8 +216,14 @@ mod tests {
             ..WorkloadStatement::default()
         };
         let shape = pgassay_sql::shape(&statement.sql, &One).unwrap();
-        let asked =
-            Asked { statement: &statement, shape, before: None, limit: None, rows_written: 1.0 };
+        let asked = Asked {
+            statement: &statement,
+            shape,
+            before: None,
+            children: Vec::new(),
+            limit: None,
+            rows_written: Vec::new(),
+        };
         let index = |method: &str| IndexDefinition {
             relation: RelationName { schema: "public".into(), name: "t".into() },
             name: "i".into(),

@@ -1,13 +1,13 @@
 //! Rewrites that the tree alone does not call for: what the server counted of the statement, or its indexes, do.
 
-use super::StatementRewrite;
-use crate::load;
+use super::{Known, StatementRewrite};
+use crate::by_partition;
+use crate::index::name;
 use pgassay_model::index::{Index, IndexDefinition, IndexKey};
 use pgassay_model::relation::Relation;
-use pgassay_model::snapshot::Snapshot;
 use pgassay_model::what_if::{Hypothesis, WhatIf};
 use pgassay_model::workload::WorkloadStatement;
-use pgassay_sql::{Operator, Rule, StatementKind, StatementShape, Subject, ValueKind, index_ddl};
+use pgassay_sql::{Operator, Rule, StatementKind, StatementShape, Subject, ValueKind};
 
 /// Pages for each row returned from which a walk along an order looks like one past rows that don't match.
 const PAGES_PER_ROW: f64 = 100.0;
@@ -16,14 +16,14 @@ const WIDE_ROW: u32 = 200;
 
 /// ORDER BY … LIMIT served by the index of the order, while calls read pages far out of proportion to their rows.
 pub(super) fn order_by_limit(
-    snapshot: &Snapshot,
+    known: &Known<'_>,
     statement: &WorkloadStatement,
     shape: &StatementShape,
     what_if: &mut dyn WhatIf,
 ) -> Option<StatementRewrite> {
     let order = shape.order.first().filter(|_| shape.limit && !shape.writes)?;
     let Subject::Column(column) = &order.subject else { return None };
-    let relation = relation_of(snapshot, shape, order.relation)?;
+    let relation = relation_of(known, shape, order.relation)?;
     let filtered = shape.predicates.iter().any(|predicate| {
         predicate.relation == order.relation
             && !predicate.in_or
@@ -33,8 +33,8 @@ pub(super) fn order_by_limit(
     if !filtered {
         return None;
     }
-    let statistics = snapshot.statements.as_deref()?;
-    let (calls, rows, pages) = load::counted(statistics, statement).fold((0, 0, 0), |sum, row| {
+    let counted = known.counted.as_ref()?.rows(statement).iter();
+    let (calls, rows, pages) = counted.fold((0, 0, 0), |sum, row| {
         (sum.0 + row.calls, sum.1 + row.rows, sum.2 + row.shared_hit + row.shared_read)
     });
     let per_row = pages as f64 / rows.max(1) as f64;
@@ -48,7 +48,7 @@ pub(super) fn order_by_limit(
     })?;
     let mut rewrite = StatementRewrite::of(
         statement,
-        pgassay_sql::without_order_index(&statement.sql, snapshot)?,
+        pgassay_sql::without_order_index(&statement.sql, &known.relations)?,
     );
     rewrite.reason = format!(
         "{}; {} calls read {per_row:.0} pages for each row returned, and the plan walks {}",
@@ -59,7 +59,7 @@ pub(super) fn order_by_limit(
 
 /// A pattern that begins with a wildcard: no other form, another index.
 pub(super) fn leading_wildcard(
-    snapshot: &Snapshot,
+    known: &Known<'_>,
     statement: &WorkloadStatement,
     shape: &StatementShape,
 ) -> Option<StatementRewrite> {
@@ -72,7 +72,7 @@ pub(super) fn leading_wildcard(
             ValueKind::Other => false,
         };
         (wild && predicate.operator == Operator::OtherLike)
-            .then(|| Some((relation_of(snapshot, shape, predicate.relation)?, column)))?
+            .then(|| Some((relation_of(known, shape, predicate.relation)?, column)))?
     })?;
     let trigrams = |index: &Index| {
         index.definition.keys.iter().any(|key| {
@@ -83,9 +83,9 @@ pub(super) fn leading_wildcard(
     if relation.indexes.iter().any(trigrams) {
         return None;
     }
-    let index = IndexDefinition {
+    let mut index = IndexDefinition {
         relation: relation.name.clone(),
-        name: format!("{}_{column}_trgm_idx", relation.name.name),
+        name: String::new(),
         method: "gin".into(),
         unique: false,
         keys: vec![IndexKey {
@@ -96,7 +96,8 @@ pub(super) fn leading_wildcard(
         predicate: None,
         pages_per_range: None,
     };
-    let extension = match snapshot.server.extensions.contains_key("pg_trgm") {
+    index.name = name::choose(&index, &name::taken(known.snapshot, &relation.name.schema));
+    let extension = match known.snapshot.server.extensions.contains_key("pg_trgm") {
         true => "",
         false => "CREATE EXTENSION pg_trgm; ",
     };
@@ -108,7 +109,7 @@ pub(super) fn leading_wildcard(
         check: None,
         reason: format!(
             "no B-tree serves a pattern that begins with a wildcard, in whatever form: an index on trigrams does ({extension}{}); where whole words are meant, full-text search",
-            index_ddl(&index, true)
+            by_partition::by_hand(relation, &index)
         ),
         costs: None,
     })
@@ -126,15 +127,16 @@ fn always_wild(statement: &WorkloadStatement, number: usize) -> bool {
 
 /// `SELECT *` of wide rows where an index holds what the conditions and the order ask for.
 pub(super) fn select_star(
-    snapshot: &Snapshot,
+    known: &Known<'_>,
     statement: &WorkloadStatement,
     shape: &StatementShape,
 ) -> Option<StatementRewrite> {
     let [named] = shape.relations.as_slice() else { return None };
-    let relation = snapshot.relation(&named.name)?;
+    let relation = known.relations.relation(&named.name)?;
     // Every column is read, and it says so by a star.
     let star = shape.kind == StatementKind::Select
         && !shape.writes
+        && shape.views.is_empty()
         && shape.columns_read.len() >= relation.columns.len()
         && statement
             .sql
@@ -169,7 +171,7 @@ pub(super) fn select_star(
             && index.definition.method == "btree"
             && index.definition.predicate.is_none()
             && first_column(&index.definition).is_some_and(|column| column == first)
-            && asked.iter().all(|column| columns(&index.definition).any(|known| known == column))
+            && asked.iter().all(|column| columns(&index.definition).any(|held| held == column))
     })?;
     let held: Vec<&str> = columns(&index.definition).map(String::as_str).collect();
     Some(StatementRewrite {
@@ -190,11 +192,11 @@ pub(super) fn select_star(
 }
 
 fn relation_of<'a>(
-    snapshot: &'a Snapshot,
+    known: &Known<'a>,
     shape: &StatementShape,
     mention: usize,
 ) -> Option<&'a Relation> {
-    snapshot.relation(&shape.relations.get(mention)?.name)
+    known.relations.relation(&shape.relations.get(mention)?.name)
 }
 
 fn first_column(index: &IndexDefinition) -> Option<&String> {

@@ -1,8 +1,8 @@
 //! N + 1: sessions that ask the same statement for one key after the other, after one that returned the keys.
 
 use super::StatementRewrite;
-use pgassay_model::snapshot::Snapshot;
 use pgassay_model::workload::{RecordedSession, Workload};
+use pgassay_sql::Relations;
 use std::collections::{BTreeMap, HashSet};
 
 /// As many in a row, with different values, are a loop of the application.
@@ -21,7 +21,7 @@ struct Series {
 }
 
 /// Statements that sessions ask in such runs, as one look-up for all keys.
-pub(super) fn one_by_one(snapshot: &Snapshot, workload: &Workload) -> Vec<StatementRewrite> {
+pub(super) fn one_by_one(relations: &Relations<'_>, workload: &Workload) -> Vec<StatementRewrite> {
     let mut all: BTreeMap<usize, Series> = BTreeMap::new();
     for session in &workload.sessions {
         for run in runs(session) {
@@ -38,7 +38,7 @@ pub(super) fn one_by_one(snapshot: &Snapshot, workload: &Workload) -> Vec<Statem
     all.into_iter()
         .filter_map(|(place, series)| {
             let statement = workload.statements.get(place)?;
-            let many = pgassay_sql::for_many_keys(&statement.sql, snapshot)?;
+            let many = pgassay_sql::for_many_keys(&statement.sql, relations)?;
             let mut rewrite = StatementRewrite::of(statement, many);
             let before = series.after.iter().max_by_key(|(_, runs)| **runs);
             let after = before
@@ -119,7 +119,7 @@ mod tests {
         ]);
         let looping = [(0, 0), (1, 0), (1, 1), (1, 2), (1, 3), (1, 4), (1, 5), (0, 1)];
         workload.sessions = vec![session(&looping)];
-        let found = one_by_one(&fixture::snapshot(), &workload);
+        let found = one_by_one(&Relations::of(&fixture::snapshot()), &workload);
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].statement, "each");
         assert!(found[0].after.as_deref().unwrap().contains("users.id = ANY($1)"), "{found:?}");
@@ -129,8 +129,8 @@ mod tests {
         );
         assert!(found[0].reason.contains("mostly after list"), "{found:?}");
         workload.sessions = vec![session(&[(1, 0), (1, 0), (1, 0), (1, 0), (1, 0), (1, 0)])];
-        assert_eq!(one_by_one(&fixture::snapshot(), &workload), []);
+        assert_eq!(one_by_one(&Relations::of(&fixture::snapshot()), &workload), []);
         workload.sessions = vec![session(&[(1, 0), (0, 0), (1, 1), (0, 1), (1, 2), (1, 3)])];
-        assert_eq!(one_by_one(&fixture::snapshot(), &workload), []);
+        assert_eq!(one_by_one(&Relations::of(&fixture::snapshot()), &workload), []);
     }
 }

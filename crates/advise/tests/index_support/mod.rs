@@ -1,5 +1,5 @@
 //! Engines that are tables, and targets built of values.
-#![allow(missing_docs, reason = "tests")]
+#![allow(missing_docs, dead_code, reason = "tests")]
 
 use pgassay_advise::index::{IndexAdvice, IndexOptions, advise};
 use pgassay_model::Timestamp;
@@ -81,6 +81,7 @@ impl WhatIf for Table {
             shape: String::new(),
             indexes: index.into_iter().collect(),
             rows: None,
+            written: Vec::new(),
         })
     }
     fn index_size(&mut self, _: &IndexDefinition) -> Option<Bytes> {
@@ -197,6 +198,7 @@ pub fn snapshot(relations: Vec<Relation>) -> Snapshot {
         counters: Counters::default(),
         host: None,
         pooler: None,
+        views: Vec::new(),
         unseen: Vec::new(),
     }
 }

@@ -63,6 +63,7 @@ pub fn snapshot(relations: usize) -> Snapshot {
         counters: Counters::default(),
         host: None,
         pooler: None,
+        views: Vec::new(),
         unseen: Vec::new(),
     }
 }

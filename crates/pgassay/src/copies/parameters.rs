@@ -184,6 +184,7 @@ mod tests {
             counters: Counters::default(),
             host: None,
             pooler: None,
+            views: Vec::new(),
             unseen: Vec::new(),
         }
     }

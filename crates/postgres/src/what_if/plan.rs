@@ -3,7 +3,7 @@
 use crate::PostgresError;
 use pgassay_model::what_if::PlannedCost;
 use serde_json::Value;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, Type};
 
@@ -47,9 +47,11 @@ pub fn summary(plans: &[Value], names: &HashMap<String, String>) -> Option<Plann
     let mut rows = 0.0;
     let mut shapes: Vec<String> = Vec::new();
     let mut indexes: Vec<String> = Vec::new();
+    let mut written: BTreeMap<String, f64> = BTreeMap::new();
     for plan in plans {
         total += plan.get("Total Cost")?.as_f64()?;
         rows += plan.get("Plan Rows").and_then(Value::as_f64).unwrap_or(f64::NAN);
+        rows_written(plan, &mut written);
         let shape = shape(plan, names, &mut indexes);
         if !shapes.contains(&shape) {
             shapes.push(shape);
@@ -60,7 +62,32 @@ pub fn summary(plans: &[Value], names: &HashMap<String, String>) -> Option<Plann
         shape: shapes.join(" | "),
         indexes,
         rows: Some(rows / plans.len() as f64).filter(|rows| rows.is_finite()),
+        written: written
+            .into_iter()
+            .map(|(name, rows)| (name, rows / plans.len() as f64))
+            .collect(),
     })
+}
+
+/// Adds the rows that each ModifyTable is expected to be given, to those of its relation. Its own "Plan Rows" are what
+/// RETURNING returns.
+fn rows_written(plan: &Value, written: &mut BTreeMap<String, f64>) {
+    let text = |node: &Value, key: &str| node.get(key).and_then(Value::as_str).map(str::to_owned);
+    let below = plan.get("Plans").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    if text(plan, "Node Type").as_deref() == Some("ModifyTable")
+        && let Some(relation) = text(plan, "Relation Name")
+    {
+        // One child from 14 on, before that one for each relation below the target; others are CTEs and subqueries.
+        let given = below.iter().filter(|child| {
+            let place = text(child, "Parent Relationship");
+            matches!(place.as_deref(), Some("Outer" | "Member"))
+        });
+        let rows = given.filter_map(|child| child.get("Plan Rows")?.as_f64()).sum::<f64>();
+        *written.entry(relation).or_default() += rows;
+    }
+    for child in below {
+        rows_written(child, written);
+    }
 }
 
 /// `Nested Loop (Index Scan users using users_email_idx, Seq Scan orders)`.
@@ -118,5 +145,17 @@ mod tests {
         );
         assert_eq!(cost.indexes, ["u_mail", "o_u"]);
         assert!((cost.total_cost - 40.0 / 3.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn rows_written_are_those_that_a_modify_table_is_given_wherever_it_stands() {
+        let scan = |relationship: &str, rows: f64| json!({"Node Type": "Seq Scan", "Parent Relationship": relationship, "Plan Rows": rows});
+        let insert = json!({"Node Type": "ModifyTable", "Operation": "Insert", "Relation Name": "archive",
+            "Parent Relationship": "InitPlan", "Plan Rows": 0,
+            "Plans": [scan("InitPlan", 9.0), scan("Outer", 5_000.0)]});
+        let plan = json!({"Node Type": "ModifyTable", "Operation": "Delete", "Relation Name": "jobs",
+            "Total Cost": 1.0, "Plan Rows": 0, "Plans": [insert, scan("Member", 3.0), scan("Member", 4.0)]});
+        let cost = summary(&[plan.clone(), plan], &HashMap::new()).unwrap();
+        assert_eq!(cost.written, [("archive".to_owned(), 5_000.0), ("jobs".to_owned(), 7.0)]);
     }
 }

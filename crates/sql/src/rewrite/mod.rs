@@ -22,7 +22,7 @@ mod single_key;
 pub use renumber::renumbered;
 pub use single_key::{for_many_keys, without_order_index};
 
-use crate::SqlError;
+use crate::{Relations, SqlError};
 use block::{Pass, Touch};
 use pgassay_model::snapshot::Snapshot;
 use scope::Facts;
@@ -131,7 +131,7 @@ const RULES: &[(Rule, Touch)] = &[
 /// Every rule that applies to a statement, each with all its places rewritten. Parameters keep their numbers;
 /// new ones (OFFSET pages) follow the last.
 pub fn rewrites(sql: &str, snapshot: &Snapshot) -> Result<Vec<Rewrite>, SqlError> {
-    rewrites_of_calls(sql, snapshot, &[])
+    rewrites_of_calls(sql, &Relations::of(snapshot), &[])
 }
 
 /// As [`rewrites`], of a statement of which calls were seen. `calls`: the values of its parameters in each of them.
@@ -139,12 +139,12 @@ pub fn rewrites(sql: &str, snapshot: &Snapshot) -> Result<Vec<Rewrite>, SqlError
 /// whether it can: one that contradicts rules it out, and the check says what has to hold for the others.
 pub fn rewrites_of_calls(
     sql: &str,
-    snapshot: &Snapshot,
+    relations: &Relations<'_>,
     calls: &[Vec<Option<String>>],
 ) -> Result<Vec<Rewrite>, SqlError> {
     let parsed = pg_query::parse(sql, 0)?;
     let facts = Facts {
-        snapshot,
+        relations,
         named: parsed.cte_names.clone(),
         parameters: crate::parameter_count(sql)?,
         calls,

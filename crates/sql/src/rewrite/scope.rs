@@ -1,16 +1,15 @@
 //! The relations of a FROM clause, and which column of which of them a reference means.
 
 use super::node::{inner, string};
-use crate::Catalog;
+use crate::Relations;
 use pg_query::NodeEnum;
 use pg_query::protobuf::{ColumnRef, JoinExpr, JoinType, Node, RangeVar};
 use pgassay_model::relation::{Column, Relation};
-use pgassay_model::snapshot::Snapshot;
 
 /// What is known when a statement is read.
 #[derive(Debug, Clone)]
 pub(super) struct Facts<'a> {
-    pub(super) snapshot: &'a Snapshot,
+    pub(super) relations: &'a Relations<'a>,
     /// Names of common table expressions, which are no relations.
     pub(super) named: Vec<String>,
     /// The highest `n` of its `$n`.
@@ -25,8 +24,7 @@ impl<'a> Facts<'a> {
         if schema.is_none() && self.named.contains(&named.relname) {
             return None;
         }
-        let (name, _) = self.snapshot.columns(schema, &named.relname)?;
-        self.snapshot.relation(&name)
+        self.relations.meant(schema, &named.relname)
     }
 }
 

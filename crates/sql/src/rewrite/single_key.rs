@@ -3,14 +3,14 @@
 use super::node::{self, comparison, conjuncts, inner, plain};
 use super::scope::{Facts, Scope};
 use super::{Note, Rewrite, Rule};
+use crate::Relations;
 use pg_query::NodeEnum;
 use pg_query::protobuf::{Node, SelectStmt};
-use pgassay_model::snapshot::Snapshot;
 
 /// A look-up by one key (`SELECT … WHERE key = $n …`) as one for many: `key = ANY ($n)`, with the key returned, so
 /// that rows can be told apart. None for other statements.
-pub fn for_many_keys(sql: &str, snapshot: &Snapshot) -> Option<Rewrite> {
-    outermost(sql, snapshot, Rule::OneByOne, |select, scope| {
+pub fn for_many_keys(sql: &str, relations: &Relations<'_>) -> Option<Rewrite> {
+    outermost(sql, relations, Rule::OneByOne, |select, scope| {
         let [mention] = scope.mentions.as_slice() else { return None };
         let one = plain(select) && select.distinct_clause.is_empty() && scope.complete;
         if !one || select.target_list.iter().any(|node| !row_by_row(node)) {
@@ -63,8 +63,8 @@ pub fn for_many_keys(sql: &str, snapshot: &Snapshot) -> Option<Rewrite> {
 
 /// A statement with ORDER BY … LIMIT whose first key no index serves any more: `ORDER BY k + 0`. None where it has
 /// no such order, or its first key is of a type without a neutral operation.
-pub fn without_order_index(sql: &str, snapshot: &Snapshot) -> Option<Rewrite> {
-    outermost(sql, snapshot, Rule::OrderByLimit, |select, scope| {
+pub fn without_order_index(sql: &str, relations: &Relations<'_>) -> Option<Rewrite> {
+    outermost(sql, relations, Rule::OrderByLimit, |select, scope| {
         select.limit_count.as_ref()?;
         let first = select.sort_clause.first_mut()?;
         let Some(NodeEnum::SortBy(sort)) = &mut first.node else { return None };
@@ -91,13 +91,13 @@ pub fn without_order_index(sql: &str, snapshot: &Snapshot) -> Option<Rewrite> {
 
 fn outermost(
     sql: &str,
-    snapshot: &Snapshot,
+    relations: &Relations<'_>,
     rule: Rule,
     change: impl FnOnce(&mut SelectStmt, &Scope<'_>) -> Option<Note>,
 ) -> Option<Rewrite> {
     let parsed = pg_query::parse(sql, 0).ok()?;
     let facts = Facts {
-        snapshot,
+        relations,
         named: parsed.cte_names.clone(),
         parameters: crate::parameter_count(sql).ok()?,
         calls: &[],

@@ -97,11 +97,9 @@ impl Walk<'_> {
         self.read(right);
         let name = expression.name.last().and_then(string).unwrap_or_default();
         let sides = (self.subject(left), self.subject(right));
-        if let (Some((a, Subject::Column(left))), Some((b, Subject::Column(right)))) = &sides {
-            if a != b && name == "=" && expression.kind == AExprKind::AexprOp as i32 {
-                self.shape
-                    .joins
-                    .push(Join { left: (*a, left.clone()), right: (*b, right.clone()) });
+        if let (Some(left), Some(right)) = &sides {
+            if left.0 != right.0 && expression.kind == AExprKind::AexprOp as i32 {
+                self.between(left, name, right, in_or);
             }
             return;
         }
@@ -169,6 +167,29 @@ impl Walk<'_> {
         }
     }
 
+    /// A comparison of two relations.
+    fn between(
+        &mut self,
+        left: &(usize, Subject),
+        operator: &str,
+        right: &(usize, Subject),
+        in_or: bool,
+    ) {
+        match (operator, &left.1, &right.1) {
+            ("=", Subject::Column(a), Subject::Column(b)) => {
+                self.join((left.0, a.clone()), (right.0, b.clone()));
+            }
+            ("=" | "<>" | "!=" | "<" | "<=" | ">" | ">=", ..) => {}
+            // Below an OR no index of one side finds all of the pairs.
+            _ if !in_or => self.shape.operator_joins.push(OperatorJoin {
+                left: left.clone(),
+                operator: operator.to_owned(),
+                right: right.clone(),
+            }),
+            _ => {}
+        }
+    }
+
     /// IN and BETWEEN: one condition, every `$n` of the list compared with the subject.
     fn list(
         &mut self,
@@ -203,7 +224,7 @@ impl Walk<'_> {
 }
 
 /// What an operator is called with its sides exchanged (`pg_operator.oprcom`).
-fn commutator(name: &str) -> &str {
+pub(crate) fn commutator(name: &str) -> &str {
     match name {
         "@>" => "<@",
         "<@" => "@>",

@@ -1,5 +1,6 @@
 //! Expressions: the columns they read, the subject they are, and their text.
 
+use super::view::Seen;
 use super::{Boxed, Walk};
 use crate::shape::*;
 use pg_query::NodeEnum;
@@ -87,7 +88,15 @@ impl Walk<'_> {
                     .any(|field| matches!(field.node, Some(NodeEnum::AStar(_))));
                 if star {
                     let qualifier = reference.fields.iter().filter_map(string).next_back();
-                    for relation in self.scopes.last().cloned().unwrap_or_default() {
+                    let scope = self.scopes.last();
+                    let handed_on = scope.into_iter().flat_map(|scope| &scope.views);
+                    let handed_on: Vec<(usize, String)> = handed_on
+                        .filter(|view| view.is_named(qualifier))
+                        .flat_map(Seen::handed_on)
+                        .collect();
+                    self.shape.columns_read.extend(handed_on);
+                    let relations = scope.map_or_else(Vec::new, |scope| scope.relations.clone());
+                    for relation in relations {
                         let named =
                             self.shape.relations.get(relation).map(|used| used.alias.as_str());
                         if qualifier.is_none() || qualifier == named {
