@@ -36,14 +36,29 @@ pub struct Beyond {
     pub rewrites: Vec<StatementRewrite>,
 }
 
-/// The snapshot with the relations alone that the workload's statements name, for advice on them alone.
-pub fn relations_of(snapshot: &Snapshot, workload: &Workload) -> Snapshot {
+/// As [`beyond_indexes`], but only what concerns the workload's statements: of the relations that they name, and the
+/// foreign keys whose checks they run into.
+pub fn beyond_of_statements(
+    snapshot: &Snapshot,
+    workload: &Workload,
+    what_if: &mut dyn WhatIf,
+    indexes: &IndexAdvice,
+    now: Timestamp,
+    interrupt: &Interrupt,
+) -> Beyond {
     let shapes = Shapes::of(workload, snapshot);
     let named: BTreeSet<&RelationName> =
         shapes.iter().flat_map(|(_, shape)| &shape.relations).map(|used| &used.name).collect();
     let mut about = snapshot.clone();
     about.relations.retain(|relation| named.contains(&relation.name));
-    about
+    let mut foreign_keys = foreign_keys::missing(snapshot, &shapes, &definitions(indexes));
+    foreign_keys.retain(|key| !key.statements.is_empty());
+    let found = beyond_indexes(&about, workload, what_if, indexes, now, interrupt);
+    Beyond { foreign_keys, ..found }
+}
+
+fn definitions(indexes: &IndexAdvice) -> Vec<IndexDefinition> {
+    indexes.indexes.iter().map(|index| index.definition.clone()).collect()
 }
 
 /// Finds it all; `indexes` are proposed anyway. `now`: the age of statistics is counted back from it. Pure but for
@@ -58,8 +73,7 @@ pub fn beyond_indexes(
 ) -> Beyond {
     let shapes = Shapes::of(workload, snapshot);
     let plans = PlanGate::new(workload, Vec::new(), what_if, interrupt);
-    let proposed: Vec<IndexDefinition> =
-        indexes.indexes.iter().map(|index| index.definition.clone()).collect();
+    let proposed = definitions(indexes);
     let (drops, kept) = drops::find(snapshot, now);
     Beyond {
         drops,

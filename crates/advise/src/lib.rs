@@ -35,7 +35,7 @@ mod risk;
 mod shapes;
 mod words;
 
-pub use beyond::{Beyond, beyond_indexes, relations_of};
+pub use beyond::{Beyond, beyond_indexes, beyond_of_statements};
 pub use drops::{DropAdvice, DropRule};
 pub use extended_statistics::MissingStatistics;
 pub use foreign_keys::ForeignKeyIndex;

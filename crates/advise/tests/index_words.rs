@@ -37,6 +37,13 @@ fn estimates_without_statistics_are_called_defaults_with_the_reason() {
     let reason = &refused.indexes[0].reason;
     assert!(reason.contains(&format!("(estimates of the {why})")), "{reason}");
 
+    let common = with_rules(
+        &snapshot,
+        vec![statement("asked", 1.0, "SELECT * FROM orders WHERE customer > 0")],
+    );
+    let why = &common.rejected[0].why;
+    assert!(why.contains("of orders by defaults"), "{why}");
+
     snapshot.relations[0].rows = None;
     let fresh = with_rules(&snapshot, vec![statement("asked", 1.0, sql)]);
     assert!(fresh.estimates.contains("were never gathered (ANALYZE gathers them)"), "{fresh:#?}");

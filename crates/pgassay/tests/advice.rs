@@ -153,3 +153,47 @@ fn what_can_be_applied_is_planned_applied_and_taken_back() {
     assert_eq!(count(objects), "0");
     assert_eq!(shop.everything(), before);
 }
+
+#[test]
+fn one_statement_is_advised_on_its_own_relations_alone() {
+    let (shop, _) = neglected();
+    let advise = |sql: &str| shop.pgassay(&["advise", &shop.dsn(), "--sql", sql, "--json"]).json();
+    let tokens = advise("SELECT * FROM tokens WHERE id = 77");
+    for what in ["drops", "statistics", "foreign_keys", "reindex", "kept"] {
+        assert_eq!(list(&tokens, what).len(), 0, "{what} of {tokens:#}");
+    }
+    let left = advise("DELETE FROM users WHERE id = 77");
+    assert_eq!(list(&left, "foreign_keys")[0]["relation"], "public.tokens", "{left:#}");
+    let users = advise("SELECT id FROM users WHERE username = 'user77'");
+    assert_eq!(
+        users["drops"][0]["ddl"], "DROP INDEX CONCURRENTLY public.by_email_too",
+        "{users:#}"
+    );
+    assert_eq!(list(&users, "foreign_keys").len(), 0, "{users:#}");
+}
+
+#[test]
+fn advice_on_nothing_says_so_and_a_size_that_nothing_has_is_refused() {
+    let shop = Shop::open(1_000);
+    let sql = "SELECT * FROM users WHERE username = 'x'";
+    let asked = ["advise", &shop.dsn(), "--sql", sql, "--time-limit", "1ms"];
+    let answer = shop.pgassay(&asked);
+    assert_eq!(answer.status, 1, "{}", answer.stdout);
+    let why = "the time limit or an interrupt came before it was looked at";
+    assert!(
+        answer.stdout.contains(&format!("no statement was looked at: {why}\n")),
+        "{}",
+        answer.stdout
+    );
+    assert!(!answer.stdout.contains("0.0 → 0.0"), "{}", answer.stdout);
+    let ddl = shop.pgassay(&[&asked[..], &["--ddl"]].concat());
+    assert_eq!(ddl.stdout, format!("-- no statement was looked at: {why}\n"));
+
+    let answer = shop.pgassay(&["advise", &shop.dsn(), "--sql", sql, "--budget", "99999999TB"]);
+    assert_eq!(answer.status, 2, "{}", answer.stdout);
+    assert!(
+        answer.stderr.contains("\"99999999TB\" is not a size below 16777216TB"),
+        "{}",
+        answer.stderr
+    );
+}

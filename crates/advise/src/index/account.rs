@@ -433,7 +433,8 @@ impl Account<'_> {
                 let relation = asked.relation(self.snapshot, mention)?;
                 let kept =
                     selectivity::of_mention(relation, asked.statement, &asked.shape, mention);
-                Some(format!("{} of {}", share(kept), used.name.name))
+                let by = defaults::lack(relation).map_or("", |_| " by defaults");
+                Some(format!("{} of {}{by}", share(kept), used.name.name))
             })
             .collect();
         if shares.is_empty() {

@@ -36,7 +36,7 @@ pub(super) fn rule<'a>(snapshot: &Snapshot, asked: impl Iterator<Item = &'a Aske
 }
 
 /// Why there are no statistics of any column of a relation; None: there are, or there is nothing to gather.
-fn lack(relation: &Relation) -> Option<&'static str> {
+pub(super) fn lack(relation: &Relation) -> Option<&'static str> {
     let known = relation.columns.iter().any(|column| column.statistics.is_some());
     let empty = relation.rows == Some(0.0) || relation.columns.is_empty();
     if known || empty {

@@ -48,6 +48,8 @@ pub async fn advise(context: &Context<'_>, arguments: &cli::Advise) -> Result<An
             observe(context, arguments, dsn.as_deref().unwrap_or_default(), &wanted).await?
         }
     };
+    let asked = Asked::of(&workload);
+    let of_statement = arguments.sql.is_some();
     let runtime = tokio::runtime::Handle::current();
     let interrupt = context.interrupt.clone();
     let budgets: Vec<Option<Bytes>> = if arguments.budget.is_empty() {
@@ -79,7 +81,12 @@ pub async fn advise(context: &Context<'_>, arguments: &cli::Advise) -> Result<An
         let beyond = widest.map(|advice| {
             let what_if = what_if.as_mut();
             let now = Timestamp::now();
-            pgassay_advise::beyond_indexes(&snapshot, &workload, what_if, advice, now, &interrupt)
+            // What else is wrong in the database has nothing to do with one statement.
+            let beyond = match of_statement {
+                true => pgassay_advise::beyond_of_statements,
+                false => pgassay_advise::beyond_indexes,
+            };
+            beyond(&snapshot, &workload, what_if, advice, now, &interrupt)
         });
         Ok((budgets, elapsed_s, advices, beyond.unwrap_or_default()))
     })
@@ -120,15 +127,20 @@ pub async fn advise(context: &Context<'_>, arguments: &cli::Advise) -> Result<An
             if let Some(budget) = budget {
                 text.push_str(&format!("budget {budget}\n"));
             }
-            text.push_str(&format!(
-                "engine {}, {} what-if calls; workload cost {:.1} → {:.1} (estimates of the {})\n",
-                advice.engine,
-                advice.what_if_calls,
-                // A sum of nothing is −0.
-                advice.cost_before + 0.0,
-                advice.cost_after + 0.0,
-                if advice.engine == "rule" { "rule from statistics" } else { "planner" },
-            ));
+            text.push_str(&match asked.none_looked_at(advice) {
+                Some(why) => format!("no statement was looked at: {why}\n"),
+                None => format!(
+                    "engine {}, {} what-if calls; workload cost {:.1} → {:.1} (estimates of the {})\n",
+                    advice.engine,
+                    advice.what_if_calls,
+                    // A sum of nothing is −0.
+                    advice.cost_before + 0.0,
+                    advice.cost_after + 0.0,
+                    advice.estimates,
+                ),
+            });
+        } else if let Some(why) = asked.none_looked_at(advice) {
+            text.push_str(&format!("-- no statement was looked at: {}\n", one_line(&why)));
         }
         for index in &advice.indexes {
             text.push_str(&format!("{};\n", index.ddl));
@@ -153,10 +165,9 @@ pub async fn advise(context: &Context<'_>, arguments: &cli::Advise) -> Result<An
                 text.push_str(&format!("not proposed: {} ({})\n", rejected.what, rejected.why));
             }
             for skipped in &advice.skipped {
-                let words: Vec<&str> = skipped.statement.split_whitespace().collect();
                 text.push_str(&format!(
                     "not advised on: {} ({})\n",
-                    words.join(" "),
+                    one_line(&skipped.statement),
                     skipped.reason
                 ));
             }
@@ -187,7 +198,48 @@ pub async fn advise(context: &Context<'_>, arguments: &cli::Advise) -> Result<An
             "frontier": frontier,
         }),
     };
-    Ok(Answer { text, json: document.to_string(), yes: true })
+    // Advice on nothing is none.
+    let yes = advices.by_budget.iter().all(|advice| asked.none_looked_at(advice).is_none());
+    Ok(Answer { text, json: document.to_string(), yes })
+}
+
+/// What advice was asked on.
+struct Asked {
+    statements: usize,
+    scripts: usize,
+}
+
+impl Asked {
+    fn of(workload: &Workload) -> Self {
+        Asked { statements: workload.statements.len(), scripts: workload.scripts.len() }
+    }
+
+    /// Why no statement was looked at; None: some were.
+    fn none_looked_at(&self, advice: &IndexAdvice) -> Option<String> {
+        const FEW: usize = 3;
+        if self.statements > advice.skipped.len() {
+            return None;
+        }
+        if self.statements == 0 {
+            return Some(match self.scripts {
+                0 => "the workload has none".into(),
+                _ => "the workload has scripts only, whose statements are not read one by one: capture them while they run, or give them as .sql files".into(),
+            });
+        }
+        // One reason may be that of hundreds.
+        let mut reasons: Vec<&str> =
+            advice.skipped.iter().map(|skipped| skipped.reason.as_str()).collect();
+        reasons.sort_unstable();
+        reasons.dedup();
+        let others = reasons.len().saturating_sub(FEW);
+        reasons.truncate(FEW);
+        let more = if others > 0 { format!("; and {others} more reasons") } else { String::new() };
+        Some(format!("{}{more}", reasons.join("; ")))
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// The server observed, what is asked of it, and the engine that answers.
@@ -334,6 +386,7 @@ fn advice_document(
         "schema": "pgassay/advice/1",
         "generated_at": Timestamp::now().to_string(),
         "engine": advice.engine,
+        "estimates": advice.estimates,
         "notes": notes,
         "elapsed_s": elapsed_s,
         "what_if_calls": advice.what_if_calls,

@@ -95,6 +95,9 @@ pub async fn export(
     };
     // Before constants that definitions spell out are looked for: those of a body that stays here are none.
     let not_needed = needed::leave_out(&mut blueprint, &workload);
+    let kept: BTreeSet<&RelationName> =
+        blueprint.views.iter().filter_map(|definition| definition.relation.as_ref()).collect();
+    snapshot.views.retain(|view| kept.contains(&view.name));
     // Told to who exports; a bundle without values has no texts of theirs.
     let mut refused = workload.skipped.clone();
     let mut without_values = Vec::new();
