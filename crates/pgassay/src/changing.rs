@@ -5,6 +5,7 @@ use crate::target::Target;
 use pgassay_change::{ChangeError, Executor, ExecutorOptions, Journal, JournalError, PoolerAccess};
 use pgassay_model::plan::{Plan, PlannedChange};
 use pgassay_model::run::{Run, RunState};
+use pgassay_model::workload::Workload;
 use pgassay_postgres::Session;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -76,6 +77,18 @@ pub struct Changing<'a> {
 }
 
 impl<'a> Changing<'a> {
+    /// Starts a run whose plan is kept with the workload that it was measured by, so that it can be verified by the
+    /// same. The run's document holds no workload: reports go to others.
+    pub async fn begin_measured(
+        target: &Target,
+        access: &'a Access,
+        plan: &Plan,
+        workload: &Workload,
+    ) -> Result<Self, Failure> {
+        let plan = Plan { workload: Some(workload.clone()), ..plan.clone() };
+        Changing::begin(target, access, &plan).await
+    }
+
     /// Starts a run. Refused while an earlier run on this target is open, since what was before it is not known.
     pub async fn begin(target: &Target, access: &'a Access, plan: &Plan) -> Result<Self, Failure> {
         let executor = access.executor(target).await?;
@@ -223,12 +236,18 @@ impl<'a> Changing<'a> {
     }
 
     /// Stores a run on which nothing was tried, so that its report can be made again.
-    pub fn store_without_changes(target: &Target, run: &mut Run) -> Result<(), Failure> {
+    pub fn store_without_changes(
+        target: &Target,
+        run: &mut Run,
+        workload: Option<&Workload>,
+    ) -> Result<(), Failure> {
         let journal = Journal::open(&target.state).map_err(journal_failure)?;
         let Some(plan) = &run.plan else {
             return Ok(());
         };
-        run.run = journal.start_run(&plan.target, Some(plan)).map_err(journal_failure)?;
+        let workload = workload.cloned().or_else(|| plan.workload.clone());
+        let plan = Plan { workload, ..plan.clone() };
+        run.run = journal.start_run(&plan.target, Some(&plan)).map_err(journal_failure)?;
         journal.save_document(&run.run, run).map_err(journal_failure)?;
         journal.finish_run(&run.run, run.state).map_err(journal_failure)
     }

@@ -313,10 +313,19 @@ impl Context<'_> {
         }
         let goal = Goal::parse(&arguments.target, &arguments.gain)?;
         let target = self.target(&arguments.dsn)?;
-        let run = past_runs::load_run(&target.state, &arguments.run)?;
+        let mut run = past_runs::load_run(&target.state, &arguments.run)?;
+        let stored = past_runs::workload_of(&target.state, &run)?;
         if arguments.passive.passive {
             let watch = watch::watch(&arguments.passive, false)?;
-            let run = passive::verify(&target, run, &watch).await?;
+            // What the statements ask for is known from the run's own workload, which its document does not hold.
+            let held = run.plan.as_ref().is_none_or(|plan| plan.workload.is_some());
+            if let Some(plan) = &mut run.plan {
+                plan.workload = stored;
+            }
+            let mut run = passive::verify(&target, run, &watch).await?;
+            if let Some(plan) = run.plan.as_mut().filter(|_| !held) {
+                plan.workload = None;
+            }
             past_runs::store(&target.state, &run)?;
             let slower = run.comparison.iter().any(|one| one.verdict == Verdict::Regressed);
             return Ok(self.run_answer(&run, None, !slower));
@@ -330,7 +339,6 @@ impl Context<'_> {
         let session = target.observe().await?;
         let snapshot = target.snapshot(&session).await?;
         let console = target.console().await?;
-        let stored = run.plan.as_ref().and_then(|plan| plan.workload.clone());
         let mut workload = match (&arguments.workload, stored) {
             (None, Some(workload)) => workload,
             (path, _) => self.workload(path.as_ref(), &session, &snapshot).await?,

@@ -6,6 +6,7 @@ use crate::target::Target;
 use jiff::Timestamp;
 use pgassay_change::{Executor, Journal};
 use pgassay_model::run::{ChangeState, History, Run, RunState};
+use pgassay_model::workload::Workload;
 use std::path::Path;
 
 /// What a user must know before anything else: runs that were cut off, or failed and left something.
@@ -53,6 +54,16 @@ pub fn load_run(state: &Path, run: &str) -> Result<Run, Failure> {
             "`pgassay history` tells what it left",
         )
     })
+}
+
+/// The workload that a run was measured by, as its plan holds it; None: of a run of before it was kept.
+pub fn workload_of(state: &Path, run: &Run) -> Result<Option<Workload>, Failure> {
+    if let Some(own) = run.plan.as_ref().and_then(|plan| plan.workload.clone()) {
+        return Ok(Some(own));
+    }
+    let journal = Journal::open(state).map_err(journal_failure)?;
+    let plan = journal.load_plan(&run.run).map_err(journal_failure)?;
+    Ok(plan.and_then(|plan| plan.workload))
 }
 
 /// Stores the document of a run anew, as after measuring again.

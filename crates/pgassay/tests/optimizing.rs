@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use support::{Answer, command, pgassay};
+use support::{Answer, PASSWORD, ROLE, command, pgassay};
 
 /// Measurements beside each other would measure each other.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
@@ -235,9 +235,10 @@ fn statistics_a_rebuild_and_drops_are_measured_kept_verified_and_taken_back() {
                 .map(|check| check["passed"] == true)
         };
         assert_eq!(estimates(&run["checks"]), Some(true));
-        let workload = scene.workload(&pair());
-        let verify =
-            ["verify", "latest", &dsn, "--workload", &workload, "--duration", "4s", "--json"];
+        // The run's own workload is kept with it, and in no report.
+        assert_eq!(run["plan"].get("workload"), None);
+        std::fs::remove_dir_all(scene.workload(&pair())).unwrap();
+        let verify = ["verify", "latest", &dsn, "--duration", "4s", "--json"];
         let verified = pgassay(scene.state(), &verify);
         assert!(matches!(verified.status, 0 | 1), "{}{}", verified.stdout, verified.stderr);
         assert_eq!(estimates(&verified.json()["checks"]), Some(true));
@@ -272,6 +273,35 @@ fn statistics_a_rebuild_and_drops_are_measured_kept_verified_and_taken_back() {
     }
     assert_eq!(scene.schema(), before);
     assert_eq!(size(), anew);
+}
+
+#[test]
+fn a_rebuild_is_not_rehearsed_on_a_dumped_copy_and_judged_on_the_server_itself() {
+    let scene = Scene::open(&[READINGS]);
+    // Who owns the relation may not replicate: copies are restored from a dump, as dense as a rebuild would make them.
+    let owner = format!(
+        "CREATE ROLE {ROLE} LOGIN PASSWORD '{PASSWORD}'; ALTER TABLE readings OWNER TO {ROLE}; GRANT CREATE ON SCHEMA public TO {ROLE}"
+    );
+    scene.server.execute(DATABASE, &owner).unwrap();
+    let size = || -> u64 { scene.value("SELECT pg_relation_size('readings_at')").parse().unwrap() };
+    let bloated = size();
+    let mut arguments = scene.arguments(&range());
+    arguments[1] = scene.server.tcp_dsn(ROLE, PASSWORD, DATABASE);
+    arguments.extend(["--rehearse", "--json", "--rate", "40"].map(str::to_owned));
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let answer = pgassay(scene.state(), &arguments);
+    assert!(matches!(answer.status, 0 | 1), "{}{}", answer.stdout, answer.stderr);
+    let run = answer.json();
+    let notes = run["notes"].to_string();
+    assert!(notes.contains("made by pg_dump"), "{notes}");
+    let rebuild = of(&run, "reindex");
+    let id = rebuild["id"].as_str().unwrap();
+    let said = format!("{id} was not rehearsed: a copy that was restored from a dump has no bloat");
+    assert!(notes.contains(&said), "{notes}");
+    // Neither refused for want of a gain on the copies nor left out: the server itself tells what it is worth.
+    assert!(matches!(rebuild["state"].as_str(), Some("kept" | "rolled_back")), "{rebuild:#}");
+    assert!(!rebuild["comparison"].to_string().contains("two copies"), "{rebuild:#}");
+    assert!(size() < bloated / 5, "{bloated} -> {}", size());
 }
 
 /// Statistics that make no other plan.

@@ -183,12 +183,12 @@ pub async fn optimize(
         .collect();
     if to_try.is_empty() {
         let mut run = outcome::untouched(target, snapshot, before, plan, refused, request, notes)?;
-        Changing::store_without_changes(target, &mut run)?;
+        Changing::store_without_changes(target, &mut run, Some(workload))?;
         return Ok(run);
     }
 
     let access = Access::open(target).await?;
-    let mut changing = Changing::begin(target, &access, &plan).await?;
+    let mut changing = Changing::begin_measured(target, &access, &plan, workload).await?;
     for outcome in &refused {
         if let Some(change) = plan.changes.iter().find(|change| change.id == outcome.id) {
             changing.skip(change, &outcome.reason)?;

@@ -95,7 +95,9 @@ pub async fn optimize(
     }
 
     let access = Access::open(target).await?;
-    let mut changing = Changing::begin(target, &access, &plan).await?;
+    // The server was measured by what reads.
+    let measured_by = reading.as_ref().unwrap_or(workload);
+    let mut changing = Changing::begin_measured(target, &access, &plan, measured_by).await?;
     for outcome in &outcomes {
         if let Some(change) = plan.changes.iter().find(|change| change.id == outcome.id) {
             changing.skip(change, &outcome.reason)?;

@@ -361,7 +361,7 @@ fn untouched(
     let mut run = document::skeleton(target, plan, observer, String::new(), progress);
     run.headline = headline;
     run.checks = document::unmeasured_checks();
-    Changing::store_without_changes(target, &mut run)?;
+    Changing::store_without_changes(target, &mut run, None)?;
     Ok(run)
 }
 
