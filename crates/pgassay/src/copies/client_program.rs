@@ -1,4 +1,4 @@
-//! PostgreSQL's own client programs: found, pointed at a server, run to their end, and ended by Ctrl-C.
+//! PostgreSQL's own client programs: found, pointed at a server, run to their end, and ended by Ctrl-C and with pgassay.
 
 use crate::failure::{Exit, Failure};
 use nix::sys::signal::{Signal, kill};
@@ -6,6 +6,7 @@ use nix::unistd::Pid;
 use pgassay_model::connection::{ConnectionSettings, Host};
 use pgassay_model::interrupt::Interrupt;
 use std::io::Read;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::JoinHandle;
@@ -156,13 +157,19 @@ struct Running {
     child: Child,
     program: String,
     said: Option<JoinHandle<String>>,
+    _watcher: Option<Watcher>,
 }
 
 impl Running {
     fn start(command: &mut Command) -> Result<Running, Failure> {
         let program = command.get_program().to_string_lossy().into_owned();
-        let mut child =
-            command.stderr(Stdio::piped()).spawn().map_err(|error| cannot_run(&program, &error))?;
+        // A group of its own, since pg_basebackup has a child that takes the WAL and has to end with it.
+        let mut child = command
+            .process_group(0)
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|error| cannot_run(&program, &error))?;
+        let watcher = Watcher::over(child.id(), std::process::id());
         let said = child.stderr.take().map(|mut stderr| {
             std::thread::spawn(move || {
                 let mut said = Vec::new();
@@ -170,7 +177,7 @@ impl Running {
                 String::from_utf8_lossy(&said).into_owned()
             })
         });
-        Ok(Running { child, program, said })
+        Ok(Running { child, program, said, _watcher: watcher })
     }
 
     fn ended(&mut self) -> Result<Option<ExitStatus>, Failure> {
@@ -185,7 +192,7 @@ impl Running {
     /// Asks the program to end as Ctrl-C does, and makes it end where it does not.
     fn end(&mut self) {
         if let Ok(pid) = i32::try_from(self.child.id()) {
-            let _ = kill(Pid::from_raw(pid), Signal::SIGINT);
+            let _ = kill(Pid::from_raw(-pid), Signal::SIGINT);
         }
         let asked = Instant::now();
         while asked.elapsed() < END_WITHIN {
@@ -196,6 +203,36 @@ impl Running {
         }
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// A shell that ends a program whose pgassay was killed: it would go on to read the whole server, and fill the disk.
+struct Watcher(Child);
+
+impl Watcher {
+    /// Watches over the group of `program` for as long as `parent` is there.
+    fn over(program: u32, parent: u32) -> Option<Watcher> {
+        let script = "while kill -0 \"$2\" 2>/dev/null; do \
+                kill -0 \"$1\" 2>/dev/null || exit 0; sleep 0.5; \
+            done; \
+            kill -s TERM -- \"-$1\" 2>/dev/null && sleep 5 && kill -s KILL -- \"-$1\" 2>/dev/null";
+        Command::new("/bin/sh")
+            .args(["-c", script, "sh", &program.to_string(), &parent.to_string()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            // Ctrl-C, and whoever kills a whole group, must not take it along.
+            .process_group(0)
+            .spawn()
+            .map(Watcher)
+            .ok()
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
@@ -244,6 +281,19 @@ mod tests {
         let failure = run(&mut shell("exec sleep 60"), &interrupt).unwrap_err();
         assert_eq!(failure.exit, Exit::Interrupted);
         assert!(began.elapsed() < Duration::from_secs(30));
+    }
+
+    #[test]
+    fn a_program_ends_with_the_process_that_started_it() {
+        let mut parent = shell("exec sleep 60").spawn().unwrap();
+        let mut program = shell("exec sleep 60").process_group(0).spawn().unwrap();
+        let watcher = Watcher::over(program.id(), parent.id()).unwrap();
+        parent.kill().unwrap();
+        parent.wait().unwrap();
+        let began = Instant::now();
+        program.wait().unwrap();
+        assert!(began.elapsed() < Duration::from_secs(30));
+        drop(watcher);
     }
 
     #[test]
