@@ -189,8 +189,18 @@ impl<'a> Changing<'a> {
     /// Ends the run and stores its document.
     pub async fn finish(self, run: &Run) -> Result<(), Failure> {
         let journal = &self.access.journal;
-        journal.save_document(&self.run, run).map_err(journal_failure)?;
-        journal.finish_run(&self.run, run.state).map_err(journal_failure)?;
+        let stored = journal.save_document(&self.run, run);
+        stored.and_then(|()| journal.finish_run(&self.run, run.state)).map_err(|error| {
+            let failure = journal_failure(error);
+            Failure::new(
+                Exit::NotUndone,
+                format!(
+                    "what run {} changed is in force, and its end could not be recorded: {}",
+                    self.run, failure.message
+                ),
+                format!("{}; then `pgassay rollback {} DSN` takes it back", failure.hint, self.run),
+            )
+        })?;
         self.executor.close().await.map_err(change_failure)
     }
 
@@ -217,11 +227,17 @@ impl<'a> Changing<'a> {
                 Failure { hint, exit, ..failure }
             }
             Err(error) => {
+                let of_journal = matches!(error, ChangeError::Journal(_));
                 let mut worse = change_failure(error);
                 worse.message =
                     format!("{}; and undoing run {}: {}", failure.message, self.run, worse.message);
                 worse.exit = Exit::NotUndone;
-                if worse.hint.is_empty() {
+                if of_journal {
+                    worse.hint = format!(
+                        "{}; then `pgassay rollback {} DSN` takes back what is left",
+                        worse.hint, self.run
+                    );
+                } else if worse.hint.is_empty() {
                     worse.hint = format!(
                         "once the server answers again, `pgassay rollback {} DSN` takes back what is left",
                         self.run
@@ -285,16 +301,19 @@ fn refuse_unfinished(journal: &Journal, executor: &Executor<'_>) -> Result<(), F
 
 /// A failure of the journal, with its exit status.
 pub fn journal_failure(error: JournalError) -> Failure {
-    let hint = match error {
-        ref error if error.damaged() => {
+    Failure::input(error.to_string(), journal_hint(&error))
+}
+
+fn journal_hint(error: &JournalError) -> &'static str {
+    match error {
+        error if error.damaged() => {
             "the journal is damaged: bring the state directory back from a backup, or move the file away and begin a new journal (what runs in it changed can then only be undone by hand; backups/ beside it has the schema and configuration of before)"
         }
         JournalError::Directory { .. } | JournalError::Sqlite { .. } => {
             "see that the state directory can be written and its disk has room; --state names another"
         }
         _ => "`pgassay history` lists runs; --state names another journal",
-    };
-    Failure::input(error.to_string(), hint)
+    }
 }
 
 /// A failure of a change, with its exit status.
@@ -307,5 +326,9 @@ pub fn change_failure(error: ChangeError) -> Failure {
         130 => Exit::Interrupted,
         _ => Exit::Undone,
     };
-    Failure::new(exit, error.to_string(), error.hint().unwrap_or_default())
+    let hint = match &error {
+        ChangeError::Journal(error) => Some(journal_hint(error).to_owned()),
+        error => error.hint(),
+    };
+    Failure::new(exit, error.to_string(), hint.unwrap_or_default())
 }

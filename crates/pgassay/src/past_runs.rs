@@ -1,10 +1,11 @@
 //! Runs that are over, or were cut off: their reports, the history, and taking them back.
 
 use crate::changing::{Access, change_failure, journal_failure};
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
+use crate::optimize::outcome;
 use crate::target::Target;
 use jiff::Timestamp;
-use pgassay_change::{Executor, Journal};
+use pgassay_change::{ChangeError, Executor, Journal};
 use pgassay_model::run::{ChangeState, History, Run, RunState};
 use pgassay_model::workload::Workload;
 use std::path::Path;
@@ -87,10 +88,10 @@ pub async fn rollback(
     };
     let text = match change {
         Some(change) => {
-            executor.rollback(&run, change).await.map_err(change_failure)?;
+            executor.rollback(&run, change).await.map_err(not_taken_back)?;
             format!("{change} of run {run} is taken back")
         }
-        None => match executor.rollback_run(&run).await.map_err(change_failure)?.as_slice() {
+        None => match executor.rollback_run(&run).await.map_err(not_taken_back)?.as_slice() {
             [] => format!("run {run} has nothing in force: nothing to take back"),
             changes => format!("run {run} is taken back: {}", changes.join(", ")),
         },
@@ -98,6 +99,24 @@ pub async fn rollback(
     note_in_document(access.journal(), &run, change)?;
     executor.close().await.map_err(change_failure)?;
     Ok((text, history(&target.state, None)?))
+}
+
+/// A failure to take something back: what failed is in force still, whatever it failed by.
+fn not_taken_back(error: ChangeError) -> Failure {
+    let failure = change_failure(error);
+    match failure.exit {
+        Exit::Undone => Failure {
+            exit: Exit::NotUndone,
+            hint: match failure.hint.as_str() {
+                "" => {
+                    "once that is settled, roll back again: it goes on where it stopped".to_owned()
+                }
+                hint => format!("{hint}; then roll back again: it goes on where it stopped"),
+            },
+            ..failure
+        },
+        _ => failure,
+    }
 }
 
 /// Brings the stored document up to date with a roll-back.
@@ -121,7 +140,17 @@ fn note_in_document(journal: &Journal, run: &str, change: Option<&str>) -> Resul
             "the whole run was taken back on demand at {now:.0}; what was measured after is with it"
         ),
     });
+    if let Some(plan) = &document.plan {
+        document.risk = outcome::risk(plan, &document.changes);
+    }
+    if let Some(id) = change {
+        let own = format!("{run}/{id} ");
+        document.rollback.retain(|command| !command.contains(&own));
+    }
     if !document.changes.iter().any(|outcome| crate::commands::in_force(outcome.state)) {
+        if document.state != RunState::RolledBack {
+            document.headline = format!("Taken back on demand; before that: {}", document.headline);
+        }
         document.state = RunState::RolledBack;
         document.rollback.clear();
         journal.finish_run(run, RunState::RolledBack).map_err(journal_failure)?;
@@ -157,4 +186,20 @@ pub fn history(state: &Path, only: Option<&str>) -> Result<History, Failure> {
         history.runs.retain(|run| run.target == target);
     }
     Ok(history)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pgassay_change::JournalError;
+
+    #[test]
+    fn a_roll_back_that_the_journal_has_no_room_for_has_not_undone_everything() {
+        let source = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        let error = JournalError::Directory { path: "/state".into(), source };
+        let failure = not_taken_back(ChangeError::Journal(error));
+        assert_eq!(failure.exit, Exit::NotUndone);
+        assert!(failure.hint.contains("disk has room"), "{}", failure.hint);
+        assert!(failure.hint.contains("roll back again"), "{}", failure.hint);
+    }
 }

@@ -135,6 +135,9 @@ fn every_step_works_by_hand_and_the_rollback_restores_everything() {
             .all(|path| { std::path::Path::new(path.as_str().unwrap()).exists() })
     );
     assert_ne!(shop.everything(), before);
+    let undo = answer.json()["rollback"][0].as_str().unwrap().to_owned();
+    assert!(undo.starts_with(&format!("pgassay rollback {run} ")), "{undo}");
+    assert!(answer.json()["server_version"].as_str().unwrap().contains('.'));
     let checks = answer.json()["checks"].as_array().unwrap().clone();
     assert_eq!(checks.len(), 4, "{checks:?}");
     assert!(checks.iter().all(|check| check["passed"] != false), "{checks:?}");
@@ -167,4 +170,8 @@ fn every_step_works_by_hand_and_the_rollback_restores_everything() {
     assert_eq!(shop.everything(), before);
     let history = shop.pgassay(&["history", "--json"]).json();
     assert_eq!(history["runs"][0]["state"], "rolled_back");
+    let report = shop.pgassay(&["report", &run, "--format", "json"]).json();
+    assert!(report["headline"].as_str().unwrap().starts_with("Taken back on demand"), "{report}");
+    assert_eq!(report["risk"]["level"], "low");
+    assert_eq!(report["rollback"].as_array().unwrap().len(), 0);
 }

@@ -237,9 +237,7 @@ pub fn risk(plan: &Plan, changes: &[ChangeOutcome]) -> Risk {
         .changes
         .iter()
         .filter(|planned| {
-            changes
-                .iter()
-                .any(|change| change.id == planned.id && change.state == ChangeState::Kept)
+            changes.iter().any(|change| change.id == planned.id && in_force(change.state))
         })
         .collect();
     if kept.is_empty() {
@@ -255,10 +253,10 @@ pub fn risk(plan: &Plan, changes: &[ChangeOutcome]) -> Risk {
     Risk { level, reasons }
 }
 
-/// Commands that undo what was kept: the whole run, then each change.
+/// Commands that undo what is in force: the whole run, then each change.
 pub fn rollback_commands(run: &str, target: &Target, changes: &[ChangeOutcome]) -> Vec<String> {
     let kept: Vec<&ChangeOutcome> =
-        changes.iter().filter(|change| change.state == ChangeState::Kept).collect();
+        changes.iter().filter(|change| in_force(change.state)).collect();
     if kept.is_empty() {
         return Vec::new();
     }
