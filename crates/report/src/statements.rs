@@ -110,9 +110,9 @@ pub(crate) fn scripts(measurement: &Measurement) -> Option<Item> {
                 script.id.as_str().into(),
                 script.requests.to_string().into(),
                 script.errors.to_string().into(),
-                Ms(script.latency_ms.mean).to_string().into(),
-                Ms(script.latency_ms.p95).to_string().into(),
-                Ms(script.latency_ms.p99).to_string().into(),
+                figure(script, script.latency_ms.mean).into(),
+                figure(script, script.latency_ms.p95).into(),
+                figure(script, script.latency_ms.p99).into(),
                 Cell::new(script.first_error.as_deref().unwrap_or_default(), Tone::Bad),
             ]
         })
@@ -124,6 +124,15 @@ pub(crate) fn scripts(measurement: &Measurement) -> Option<Item> {
     }))
 }
 
+/// A latency, unless no request was answered without an error: then there is none.
+fn figure(statement: &StatementMeasurement, ms: f64) -> String {
+    if statement.requests > statement.errors {
+        Ms(ms).to_string()
+    } else {
+        words::UNKNOWN.to_owned()
+    }
+}
+
 fn alone(statements: &[&StatementMeasurement]) -> Table {
     let rows = statements
         .iter()
@@ -132,9 +141,9 @@ fn alone(statements: &[&StatementMeasurement]) -> Table {
                 statement.id.as_str().into(),
                 statement.requests.to_string().into(),
                 statement.errors.to_string().into(),
-                Ms(statement.latency_ms.mean).to_string().into(),
-                Ms(statement.latency_ms.p95).to_string().into(),
-                Ms(statement.latency_ms.p99).to_string().into(),
+                figure(statement, statement.latency_ms.mean).into(),
+                figure(statement, statement.latency_ms.p95).into(),
+                figure(statement, statement.latency_ms.p99).into(),
                 Cell::new(words::one_line(&statement.sql, 48), Tone::Muted),
             ]
         })
@@ -155,19 +164,16 @@ fn compared<'a>(
         .iter()
         .map(|statement| {
             let later = after.statements.iter().find(|other| other.id == statement.id);
-            let figure = |figure: fn(&StatementMeasurement) -> f64| {
-                later.map_or_else(
-                    || words::UNKNOWN.to_owned(),
-                    |later| Ms(figure(later)).to_string(),
-                )
+            let after = |of: fn(&StatementMeasurement) -> f64| {
+                later.map_or_else(|| words::UNKNOWN.to_owned(), |later| figure(later, of(later)))
             };
             let comparison = find(&statement.id);
             vec![
                 statement.id.as_str().into(),
-                Ms(statement.latency_ms.mean).to_string().into(),
-                figure(|later| later.latency_ms.mean).into(),
-                Ms(statement.latency_ms.p95).to_string().into(),
-                figure(|later| later.latency_ms.p95).into(),
+                figure(statement, statement.latency_ms.mean).into(),
+                after(|later| later.latency_ms.mean).into(),
+                figure(statement, statement.latency_ms.p95).into(),
+                after(|later| later.latency_ms.p95).into(),
                 Cell::new(comparison.map_or_else(String::new, words::change), Tone::Strong),
                 comparison.map_or_else(String::new, words::interval).into(),
                 comparison.map_or_else(

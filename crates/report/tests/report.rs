@@ -229,3 +229,15 @@ fn a_run_that_only_watched_names_server_time_and_no_percentile() {
     }
     assert!(!html(&run).is_empty() && !terminal(&run, true).is_empty());
 }
+
+#[test]
+fn a_statement_that_always_failed_has_no_latency() {
+    let mut measurement = fixture::measurement(40.0);
+    let failed = &mut measurement.statements[0];
+    failed.errors = failed.requests;
+    failed.latency_ms = pgassay_model::measurement::Latency::default();
+    let id = failed.id.clone();
+    let text = measurement_terminal(&measurement, false);
+    let row = text.lines().find(|line| line.trim_start().starts_with(&id)).unwrap();
+    assert!(!row.contains("0.000 ms") && row.contains('–'), "{row}");
+}
