@@ -162,7 +162,8 @@ mod tests {
         assert!("".parse::<Bytes>().is_err());
         assert_eq!("16777215TB".parse(), Ok(Bytes(16_777_215 << 40)));
         let error = "99999999TB".parse::<Bytes>().map_err(|error| error.to_string());
-        let said = "\"99999999TB\" is not a size below 16777216TB, expected for example 500MB or 2GB";
+        let said =
+            "\"99999999TB\" is not a size below 16777216TB, expected for example 500MB or 2GB";
         assert_eq!(error, Err(said.to_owned()));
     }
 

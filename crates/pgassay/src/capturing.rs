@@ -3,7 +3,7 @@
 use crate::Answer;
 use crate::cli::{self, CaptureSource};
 use crate::commands::{self, Context, with_skipped};
-use crate::documents::to_json;
+use crate::documents::{can_be_written, to_json};
 use crate::failure::{Exit, Failure, chain};
 use crate::target::{Target, workload_failure};
 use pgassay_model::snapshot::{Snapshot, StatementStatistics};
@@ -21,6 +21,7 @@ const MASKED: &str = "values are masked: equal ones stay equal, but they are not
 
 /// Writes a workload.
 pub async fn capture(context: &Context<'_>, arguments: &cli::Capture) -> Result<Answer, Failure> {
+    can_be_written(&arguments.output)?;
     let (mut workload, mut notes) = match (&arguments.dsn, arguments.from) {
         (Some(dsn), CaptureSource::Statements) => {
             let target = context.target(dsn)?;

@@ -9,7 +9,7 @@ use crate::capturing;
 use crate::cli::{self, Cli, Command};
 use crate::copies::on_copy;
 use crate::demo;
-use crate::documents::{read_json, to_json, write_file};
+use crate::documents::{can_be_written, read_json, to_json, write_file};
 use crate::failure::{Exit, Failure, chain};
 use crate::judging::estimates;
 use crate::measure::answered::some_answered;
@@ -121,6 +121,7 @@ impl Context<'_> {
     }
 
     async fn measure(&self, arguments: &cli::Measure) -> Result<Answer, Failure> {
+        arguments.output.as_deref().map(can_be_written).transpose()?;
         let mut target = self.target(&arguments.dsn)?;
         if target.console.is_none() && self.common.app_dsn.is_none() {
             target.application = target.server.clone();
@@ -232,6 +233,7 @@ impl Context<'_> {
     }
 
     async fn plan(&self, arguments: &cli::PlanArgs) -> Result<Answer, Failure> {
+        can_be_written(&arguments.output)?;
         let target = self.target(&arguments.dsn)?;
         let session = target.observe().await?;
         let snapshot = target.snapshot(&session).await?;

@@ -37,6 +37,27 @@ pub fn read_json<T: DeserializeOwned>(path: impl AsRef<Path>, schema: &str) -> R
     serde_json::from_str(&text).map_err(|error| refused(error.to_string()))
 }
 
+/// Refuses a file that can't be written, before the work whose result it is to hold.
+pub fn can_be_written(path: &Path) -> Result<(), Failure> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    // A device or a pipe is written in place, in whatever folder it is.
+    let place = if path.exists() { path } else { folder };
+    let problem = if path.is_dir() {
+        "it is a directory".to_owned()
+    } else if let Err(error) = nix::unistd::access(place, nix::unistd::AccessFlags::W_OK) {
+        error.desc().to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(Failure::input(
+        format!("cannot write {}: {problem}", path.display()),
+        "choose another file",
+    ))
+}
+
 /// A text in a file of its own.
 pub fn write_file(path: &Path, text: &str) -> Result<(), Failure> {
     std::fs::write(path, text).map_err(|error| {

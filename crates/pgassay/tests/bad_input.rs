@@ -374,3 +374,25 @@ fn a_statement_that_no_index_could_help_is_bad_input_to_advise() {
         assert!(error_of(&answer).contains(reason), "{}", answer.stdout);
     }
 }
+
+#[test]
+fn a_file_that_can_not_be_written_is_refused_before_the_work() {
+    let state = tempfile::tempdir().unwrap();
+    let folder = state.path().display().to_string();
+    let nowhere = format!("{folder}/nowhere/file.json");
+    // Nobody listens there: the file is looked at first.
+    let dsn = "postgresql://me@127.0.0.1:1/db";
+    for file in [&nowhere, &folder] {
+        for command in [
+            &["measure", dsn, "--workload", "w"][..],
+            &["plan", dsn, "--workload", "w"],
+            &["capture", dsn],
+        ] {
+            let mut arguments = command.to_vec();
+            arguments.extend(["-o", file, "--json"]);
+            let answer = pgassay(state.path(), &arguments);
+            assert_eq!(answer.status, 2, "{}", answer.stdout);
+            assert!(error_of(&answer).contains(file.as_str()), "{}", answer.stdout);
+        }
+    }
+}
