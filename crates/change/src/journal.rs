@@ -3,6 +3,7 @@
 //! It knows nothing of servers. An intent and its undo are committed before the target is touched, an
 //! outcome after; what lies between the two is for `recovery` to find out.
 
+mod history;
 mod records;
 
 pub use records::{ChangeRecord, JournalState, RunRecord};
@@ -11,8 +12,7 @@ use pgassay_model::Timestamp;
 use pgassay_model::change::Undo;
 use pgassay_model::observation::Observation;
 use pgassay_model::plan::{Plan, PlanTarget, PlannedChange};
-use pgassay_model::run::{HISTORY_SCHEMA, History, HistoryChange, HistoryRun, Run, RunState};
-use records::note;
+use pgassay_model::run::{Run, RunState};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -435,36 +435,6 @@ impl Journal {
             .into_iter()
             .find(|record| record.planned.id == id)
             .ok_or_else(|| JournalError::NoChange { run: run.to_owned(), change: id.to_owned() })
-    }
-
-    /// The history: unfinished runs first, then the newest first.
-    pub fn history(&self) -> Result<History, JournalError> {
-        let mut runs = self.runs()?;
-        runs.sort_by_key(|record| record.state != RunState::Unfinished);
-        let runs = runs
-            .into_iter()
-            .map(|record| {
-                let changes = self
-                    .changes(&record.run)?
-                    .into_iter()
-                    .map(|change| HistoryChange {
-                        note: note(&record, &change),
-                        id: change.planned.id,
-                        kind: change.planned.change.kind().to_owned(),
-                        title: change.planned.title,
-                        state: change.state.name().to_owned(),
-                    })
-                    .collect();
-                Ok(HistoryRun {
-                    run: record.run,
-                    target: record.target,
-                    started_at: record.started_at,
-                    state: record.state,
-                    changes,
-                })
-            })
-            .collect::<Result<_, JournalError>>()?;
-        Ok(History { schema: HISTORY_SCHEMA.to_owned(), generated_at: Timestamp::now(), runs })
     }
 
     fn lock(&self) -> MutexGuard<'_, Connection> {

@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
-use pgassay_change::{ChangeError, Executor, ExecutorOptions, Journal, PoolerAccess};
+use pgassay_change::{ChangeError, Executor, ExecutorOptions, Journal, JournalState, PoolerAccess};
 use pgassay_model::change::{Change, PoolerEdit, PoolerSettingChange};
 use pgassay_model::connection::ConnectionSettings;
 use pgassay_model::extended_statistics::{StatisticsDefinition, StatisticsKind};
@@ -402,4 +402,27 @@ pub fn on_thread<T: Send + 'static>(work: impl Future<Output = T> + Send + 'stat
 /// The files below a directory.
 pub fn files(directory: &std::path::Path) -> Vec<PathBuf> {
     std::fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+}
+
+/// Applies a change that has to be refused before anything is touched, and returns the refusal.
+pub async fn refused(
+    target: &Target,
+    settings: &ConnectionSettings,
+    change: Change,
+) -> ChangeError {
+    let (journal, session) = (target.journal(), read_write(settings).await);
+    let mut executor = open(&journal, &session, || target.options()).await;
+    let run = journal.start_run(&executor.target(), None).unwrap();
+    let before = target.picture();
+    let change = planned("c1", change);
+    let early = executor.preflight(std::slice::from_ref(&change)).await.unwrap_err();
+    let error = executor.apply(&run, &change).await.unwrap_err();
+    let kind = std::mem::discriminant;
+    assert_eq!(kind(&early), kind(&error), "preflight says the same: {early}; {error}");
+    assert_eq!(target.picture(), before);
+    let record = journal.change(&run, "c1").unwrap();
+    assert_eq!((record.state, record.undo), (JournalState::Failed, None));
+    assert!(record.outcome.starts_with("nothing was touched"), "{}", record.outcome);
+    executor.close().await.unwrap();
+    error
 }
