@@ -1,5 +1,7 @@
 //! Bundles: a target's snapshot, workload and blueprint in one file, for advice where the target can't be reached.
 
+mod arrays;
+mod bounds;
 mod decimals;
 mod file;
 mod moments;

@@ -4,7 +4,8 @@
 //! other value one of the same form; what the planner takes a number for (LIMIT, a position, a type's modifier)
 //! stays. A statement whose values can't be told apart so is refused.
 
-use super::values::{Disguise, Kind, array, elements, kind};
+use super::arrays::{array, elements};
+use super::values::{Disguise, Kind, kind};
 use pgassay_model::index::RelationName;
 use pgassay_model::snapshot::Snapshot;
 use pgassay_model::workload::WorkloadStatement;

@@ -1,7 +1,8 @@
 //! Statistics without their values, or with pseudonyms where only equality is asked for; and a snapshot without what
 //! is nobody's business elsewhere.
 
-use super::values::{Disguise, Kind, array, elements, kind};
+use super::arrays::{array, elements};
+use super::values::{Disguise, Kind, kind};
 use pgassay_model::index::RelationName;
 use pgassay_model::snapshot::Snapshot;
 use pgassay_model::workload::Workload;
