@@ -5,8 +5,8 @@ use pgassay_model::snapshot::Snapshot;
 use pgassay_model::units::Bytes;
 
 /// Parameters that a copy must not take over: where the server lives and listens, whom it talks to, what it
-/// logs. A copy with the source's archive or standbys would write into the one and wait for the others.
-const NOT_COPIED: [&str; 23] = [
+/// says in which language, and logs. A copy with the source's archive or standbys would write into the one and wait for the others.
+const NOT_COPIED: [&str; 24] = [
     "data_directory",
     "config_file",
     "hba_file",
@@ -23,6 +23,7 @@ const NOT_COPIED: [&str; 23] = [
     "synchronous_standby_names",
     "hot_standby",
     "restore_command",
+    "lc_messages",
     "logging_collector",
     "restart_after_crash",
     "session_preload_libraries",
@@ -201,6 +202,7 @@ mod tests {
             parameter("random_page_cost", "1.1", None, "1.1"),
             parameter("archive_command", "cp %p /archive", None, "cp %p /archive"),
             parameter("primary_conninfo", "host=x", None, "host=x"),
+            parameter("lc_messages", "de_DE.utf8", None, "de_DE.utf8"),
             parameter("shared_preload_libraries", "", None, ""),
             parameter("app.note", "it's", None, "it's"),
             by_default,
@@ -209,7 +211,7 @@ mod tests {
         assert_eq!(value(&copy, "random_page_cost"), Some("'1.1'"));
         assert_eq!(value(&copy, "app.note"), Some("'it''s'"));
         assert_eq!(value(&copy, "unix_socket_permissions"), Some("'0700'"));
-        for absent in ["archive_command", "primary_conninfo", "work_mem"] {
+        for absent in ["archive_command", "primary_conninfo", "lc_messages", "work_mem"] {
             assert_eq!(value(&copy, absent), None, "{absent}");
         }
         assert!(copy.notes.is_empty(), "{:?}", copy.notes);
