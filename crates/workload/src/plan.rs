@@ -111,14 +111,17 @@ pub(crate) fn plan(
 }
 
 fn unknown(number: usize, shape: &StatementShape) -> String {
-    let views = if shape.unknown_relations.is_empty() {
-        String::new()
-    } else {
-        format!(
-            " ({} is no table, materialized view or view that could be looked through)",
-            shape.unknown_relations.join(", ")
-        )
+    let named = |names: Vec<String>, what: &str| match names.is_empty() {
+        true => String::new(),
+        false => format!(" ({} {what})", names.join(", ")),
     };
+    let views = named(
+        shape.unknown_relations.clone(),
+        "is no table, materialized view or view that could be looked through",
+    ) + &named(
+        shape.views.iter().map(ToString::to_string).collect(),
+        "is a view, of which only columns that it hands on as they are tell",
+    );
     format!(
         "${number} is compared with no column or expression whose rows could give values{views}; give values with `-- params: [...]` lines"
     )

@@ -172,7 +172,7 @@ async fn without_the_right_to_read_rows_values_come_from_statistics() {
 #[tokio::test]
 async fn what_can_not_be_used_is_skipped_with_the_reason() {
     let target = Target::with(&format!(
-        "{SHOP} CREATE TABLE empty (id int); CREATE VIEW people AS SELECT * FROM users"
+        "{SHOP} CREATE TABLE empty (id int); CREATE VIEW people AS SELECT * FROM users LIMIT 7"
     ))
     .await;
     for (sql, expected) in [
@@ -183,7 +183,7 @@ async fn what_can_not_be_used_is_skipped_with_the_reason() {
         ("SELECT 1 FROM users WHERE email LIKE $1", "LIKE"),
         ("SELECT 1 FROM users WHERE email LIKE 'x' || $1", "$1"),
         ("SELECT 1 FROM empty WHERE id = $1", "public.empty holds no row"),
-        ("SELECT 1 FROM people WHERE id = $1", "people is no table"),
+        ("SELECT 1 FROM people WHERE id = $1", "public.people is a view"),
         ("VACUUM", "only SELECT"),
         ("SELECT 1 FROM users WHERE id = $2", "42P18"),
         ("SELEC", "not SQL"),
