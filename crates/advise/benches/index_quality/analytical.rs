@@ -145,6 +145,18 @@ impl Comparison<'_> {
             times.into_iter().flatten().sum::<f64>() / 1000.0
         });
         let bytes = built.values().sum();
+        if flags.sets {
+            for index in indexes {
+                let keys: Vec<&str> =
+                    index.keys.iter().filter_map(|key| key.column.as_deref()).collect();
+                let relation = &index.relation.name;
+                eprintln!(
+                    "{who} {budget} {relation} ({}) {:.2}",
+                    keys.join(", "),
+                    built[&index.name] as f64 / MEBI
+                );
+            }
+        }
         let row = Row { who, budget, indexes: indexes.len(), bytes, ratio: after / total, seconds };
         eprintln!("{who} {budget} MiB: {:.1} MiB, {:.4}", bytes as f64 / MEBI, row.ratio);
         self.rows.push(row);

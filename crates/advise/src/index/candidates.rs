@@ -99,6 +99,9 @@ pub(super) fn candidates(
                 "{} has only {} pages, which are read as fast as an index would be",
                 relation.name, relation.pages
             ));
+            if asked.limit.is_some() && shape.relations.len() > 1 {
+                Mention { snapshot, asked, relation, mention, max_width }.order_alone(&mut found);
+            }
             continue;
         }
         Mention { snapshot, asked, relation, mention, max_width }.candidates(&mut found);
@@ -219,6 +222,15 @@ impl Mention<'_> {
             self.push(found, keys.clone(), include, None);
         }
         self.other_methods(found);
+    }
+
+    /// Only what the statement sorts by: of few rows too, read in that order, the first groups of a join come sorted, and
+    /// a LIMIT needs no others (incremental sort; manual, `enable_incremental_sort`).
+    fn order_alone(&self, found: &mut Found) {
+        let order = self.join_keys(&[&self.order(found)]);
+        if !order.is_empty() {
+            self.push(found, order, Vec::new(), None);
+        }
     }
 
     /// Keys of several parts, each subject once, at most `max_width`.

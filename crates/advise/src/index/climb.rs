@@ -2,12 +2,13 @@
 //! again. All is steered by expectations; a set counts once the engine has confirmed its cost.
 
 use super::frontier::Point;
+use super::gains::Gains;
 use super::rebuild::Random;
-use super::search::{Move, Search, Set};
+use super::search::{Search, Set};
 use super::trial::Trial;
 use pgassay_model::units::Bytes;
-use std::cmp::{Ordering, Reverse};
-use std::collections::{BinaryHeap, HashMap};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 
 /// How much the size counts in what is taken first: worth ÷ size to that power.
 pub(super) const STARTS: [f64; 3] = [1.0, 0.5, 0.0];
@@ -15,8 +16,6 @@ pub(super) const STARTS: [f64; 3] = [1.0, 0.5, 0.0];
 const CONFIRMATIONS: usize = 8;
 /// Rounds over the budgets in which parts are torn out and built again.
 const REBUILDING_ROUNDS: usize = 3;
-/// Moves tried in the place of an index that have nothing to do with it but its space.
-const STRANGERS: usize = 60;
 /// Times that a set of many statements without answers is looked at while it is confirmed, whether it can still be
 /// better than the best one.
 const CHECKS: usize = 64;
@@ -25,32 +24,14 @@ const STEPS: usize = 60;
 /// Shares of the questions for building sets from nothing, for looking beside the best ones and doing without each
 /// of their indexes, and for each round of tearing out and building again, shared among the budgets.
 const STARTING: f64 = 0.3;
-const PROBING: f64 = 0.5;
+const PROBING: f64 = 0.25;
+/// Rounds over the budgets in which is looked beside the best sets.
+const PROBING_ROUNDS: usize = 2;
 const REBUILDING: f64 = 0.1;
 /// What a budget leaves for estimated sizes: those of a set are right within a per cent or so
 /// (docs/index-quality.md), and a budget is of real bytes.
 pub(super) fn limit(budget: Option<Bytes>) -> u64 {
     budget.map_or(u64::MAX, |budget| budget.0 - budget.0 / 200)
-}
-
-/// When what changed while a set was built.
-#[derive(Debug, Default)]
-struct Changes {
-    statements: HashMap<usize, usize>,
-    relations: HashMap<usize, usize>,
-}
-
-/// Whether two lists of statements, both in order, have one in common.
-fn meet(a: &[(usize, u128)], b: &[(usize, u128)]) -> bool {
-    let (mut a, mut b) = (a.iter().peekable(), b.iter().peekable());
-    while let (Some((x, _)), Some((y, _))) = (a.peek(), b.peek()) {
-        match x.cmp(y) {
-            Ordering::Equal => return true,
-            Ordering::Less => a.next(),
-            Ordering::Greater => b.next(),
-        };
-    }
-    false
 }
 
 impl Search<'_> {
@@ -77,17 +58,19 @@ impl Search<'_> {
                 search.shrink(*limit);
             });
         }
-        for limit in &limits {
-            if self.stop.requested() {
-                break;
+        for _ in 0..PROBING_ROUNDS {
+            for limit in &limits {
+                if self.stop.requested() {
+                    break;
+                }
+                spend(self, part(PROBING), &mut |search| {
+                    search.climb_on(*limit);
+                    search.probe(*limit);
+                    search.climb_on(*limit);
+                    search.force_each(*limit);
+                    search.rebuild_each(*limit);
+                });
             }
-            spend(self, part(PROBING), &mut |search| {
-                search.climb_on(*limit);
-                search.probe(*limit);
-                search.climb_on(*limit);
-                search.force_each(*limit);
-                search.rebuild_each(*limit);
-            });
         }
         let mut random = Random(self.seed);
         for _ in 0..REBUILDING_ROUNDS {
@@ -111,17 +94,30 @@ impl Search<'_> {
         self.questions = left.max(self.asked.len() as u64);
     }
 
-    /// Builds sets from nothing.
+    /// Builds sets from nothing; what is expected of them most is confirmed first.
     fn start(&mut self, empty: &Trial, limit: u64) {
+        let mut built: Vec<(f64, Trial)> = Vec::new();
         for gravity in STARTS {
             // When it is time to stop, one choice among the plans known is made all the same.
-            if self.stop.requested() && self.best(limit).is_some_and(|best| !best.set.is_empty()) {
-                return;
+            if self.stop.requested() && !(built.is_empty() && self.nothing_chosen(limit)) {
+                break;
             }
             let mut trial = empty.clone();
             self.build(&mut trial, limit, gravity, None, &[]);
+            self.improve(&mut trial, limit);
+            built.push((self.penalised(trial.objective(), trial.set.len()), trial));
+        }
+        built.sort_by(|a, b| a.0.total_cmp(&b.0));
+        for (_, trial) in built {
+            if (self.stop.requested() || self.questions == 0) && !self.nothing_chosen(limit) {
+                return;
+            }
             self.settle(trial, limit);
         }
+    }
+
+    fn nothing_chosen(&self, limit: u64) -> bool {
+        self.best(limit).is_none_or(|best| best.set.is_empty())
     }
 
     /// Climbs from the best set known for a budget, which another budget may have found.
@@ -146,10 +142,9 @@ impl Search<'_> {
         }
     }
 
-    /// Adds what is worth most for its size, until nothing more is worth adding. Lazily: what a candidate is worth
-    /// hardly ever grows as others are chosen, so only the seemingly best one is weighed again, and that only when
-    /// something it has to do with changed (Minoux's accelerated greedy algorithm, 1978). `shake`: scores are changed
-    /// at random by up to a third.
+    /// Adds what is worth most for its size, until nothing more is worth adding. Lazily: only what has to do with the
+    /// last addition is weighed anew (after Minoux's accelerated greedy algorithm, 1978). `shake`: scores are changed at
+    /// random by up to a third.
     pub(super) fn build(
         &mut self,
         trial: &mut Trial,
@@ -161,106 +156,55 @@ impl Search<'_> {
         let moves = std::mem::take(&mut self.moves);
         let mut random = shake.map(Random);
         let mut factor = || random.as_mut().map_or(1.0, |random| 0.67 + 0.66 * random.share());
-        let mut heap: BinaryHeap<(u64, Reverse<usize>)> = BinaryHeap::new();
         let factors: Vec<f64> = moves.iter().map(|_| factor()).collect();
-        let score = |place: usize, net: f64, size: u64| -> u64 {
-            let factor = factors.get(place).copied().unwrap_or(1.0);
-            // The bits of positive numbers are in the numbers' order.
-            (factor * net / (size.max(1) as f64).powf(gravity)).max(0.0).to_bits()
-        };
-        // When each was weighed, and when each statement's plan or relation's indexes changed.
-        let mut weighed_at: Vec<Option<usize>> =
-            vec![trial.set.is_empty().then_some(0); moves.len()];
-        let mut changed = Changes::default();
-        let mut step = 1;
-        let mut pushed_at = 0;
         // One set is built whatever the time.
-        let is_first = self.best(limit).is_none_or(|best| best.set.is_empty());
-        while pushed_at < step && (is_first || !self.stop.requested()) {
-            // Now and then something grew: once updates have lost HOT, the next index costs them less.
-            for (place, known) in moves.iter().enumerate() {
-                let again = pushed_at == 0
-                    || self.is_changed(
-                        &changed,
-                        &known.added,
-                        weighed_at.get(place).copied().flatten(),
-                    );
-                if again && known.alone > 0.0 {
-                    heap.push((score(place, known.alone, known.size), Reverse(place)));
-                }
-            }
-            pushed_at = step;
-            while let Some((_, Reverse(place))) = heap.pop() {
-                if !is_first && self.stop.requested() {
-                    break;
-                }
-                let Some(known) = moves.get(place) else { continue };
-                if known.added.iter().any(|one| forbidden.contains(one)) {
-                    continue;
-                }
-                let added: Vec<usize> =
-                    known.added.iter().copied().filter(|one| !trial.set.contains(one)).collect();
-                if added.is_empty() {
-                    continue;
-                }
-                // What does not fit need not be weighed.
-                if trial.weighed.size + self.size_of(&added) > limit {
-                    if let Some(at) = weighed_at.get_mut(place) {
-                        *at = Some(step);
-                    }
-                    continue;
-                }
-                let at = weighed_at.get(place).copied().flatten();
-                let stale = at.is_none() || self.is_changed(&changed, &known.added, at);
-                let weighed = self.weigh(trial, &[], &added);
-                let then = self.penalised(weighed.objective(), trial.set.len() + added.len());
-                let now = self.penalised(trial.objective(), trial.set.len());
-                if then >= now - 1e-9 {
-                    if let Some(at) = weighed_at.get_mut(place) {
-                        *at = Some(step);
-                    }
-                    continue;
-                }
-                if stale {
-                    let net = trial.objective() - weighed.objective();
-                    if let Some(at) = weighed_at.get_mut(place) {
-                        *at = Some(step);
-                    }
-                    heap.push((
-                        score(place, net, weighed.size - trial.weighed.size),
-                        Reverse(place),
-                    ));
-                    continue;
-                }
-                self.change(trial, &[], &added);
-                step += 1;
-                self.note(&mut changed, &added, step);
-            }
-        }
+        let is_first = self.nothing_chosen(limit);
         self.moves = moves;
-    }
-
-    /// Notes what an addition changes.
-    fn note(&self, changed: &mut Changes, added: &[usize], step: usize) {
-        for known in added.iter().filter_map(|one| self.candidates.get(*one)) {
-            changed.relations.insert(known.relation, step);
-            for (statement, _) in &known.touches {
-                changed.statements.insert(*statement, step);
-            }
+        self.weigh_moves(trial);
+        let mut scores = vec![0; self.moves.len()];
+        let mut heap: BinaryHeap<(u64, Reverse<usize>)> = BinaryHeap::new();
+        let mut changed: Vec<usize> = (0..self.moves.len()).collect();
+        if let Some(gains) = &mut trial.gains {
+            gains.take_changed();
         }
-    }
-
-    /// Whether anything that candidates have to do with changed since they were weighed.
-    fn is_changed(&self, changed: &Changes, added: &[usize], at: Option<usize>) -> bool {
-        let at = at.unwrap_or(0);
-        let later = |step: Option<&usize>| step.is_some_and(|step| *step > at);
-        added.iter().filter_map(|one| self.candidates.get(*one)).any(|known| {
-            later(changed.relations.get(&known.relation))
-                || known
-                    .touches
-                    .iter()
-                    .any(|(statement, _)| later(changed.statements.get(statement)))
-        })
+        while is_first || !self.stop.requested() {
+            for place in changed {
+                let (Some(known), Some(gains)) = (self.moves.get(place), &trial.gains) else {
+                    continue;
+                };
+                let size = self.size_beside(trial, known).max(1) as f64;
+                let factor = factors.get(place).copied().unwrap_or(1.0);
+                // The bits of positive numbers are in the numbers' order.
+                let score = (factor * gains.net(place) / size.powf(gravity)).max(0.0).to_bits();
+                if let Some(last) = scores.get_mut(place) {
+                    if score > 0 && *last != score {
+                        heap.push((score, Reverse(place)));
+                    }
+                    *last = score;
+                }
+            }
+            let Some((score, Reverse(place))) = heap.pop() else { break };
+            changed = Vec::new();
+            if scores.get(place) != Some(&score) {
+                continue;
+            }
+            let Some(known) = self.moves.get(place) else { continue };
+            let added: Vec<usize> =
+                known.added.iter().copied().filter(|one| !trial.set.contains(one)).collect();
+            if added.is_empty()
+                || known.added.iter().any(|one| forbidden.contains(one))
+                || trial.weighed.size + self.size_of(&added) > limit
+            {
+                continue;
+            }
+            let net = trial.gains.as_ref().map_or(0.0, |gains| gains.net(place));
+            let then = self.penalised(trial.objective() - net, trial.set.len() + added.len());
+            if then >= self.penalised(trial.objective(), trial.set.len()) - 1e-9 {
+                continue;
+            }
+            self.change(trial, &[], &added);
+            changed = trial.gains.as_mut().map(Gains::take_changed).unwrap_or_default();
+        }
     }
 
     /// Improves a set step by step and has it confirmed, until it is what it is expected to be; whether it is better
@@ -291,6 +235,7 @@ impl Search<'_> {
 
     /// Removals and exchanges of single indexes, and additions, while they help.
     fn improve(&mut self, trial: &mut Trial, limit: u64) {
+        self.weigh_moves(trial);
         loop {
             let before = self.penalised(trial.objective(), trial.set.len());
             let open: Vec<usize> = (0..self.meets.len())
@@ -315,52 +260,51 @@ impl Search<'_> {
     /// Leaves an index out, or takes the best other one in its place, if that helps.
     fn exchange(&mut self, trial: &mut Trial, out: usize, limit: u64) {
         let without = self.weigh(trial, &[out], &[]);
-        let loss = without.objective() - trial.objective();
+        let rest = trial.set.len() - 1;
         let mut least = self.penalised(trial.objective(), trial.set.len()) - 1e-9;
         let mut best: Option<Vec<usize>> = None;
-        let dropped = self.penalised(without.objective(), trial.set.len() - 1);
+        let dropped = self.penalised(without.objective(), rest);
         if dropped < least {
             (least, best) = (dropped, Some(Vec::new()));
         }
+        let Some(gains) = trial.gains.take() else { return };
+        let gained = self.gains_without(trial, &gains, out);
         let (moves, near) = (std::mem::take(&mut self.moves), std::mem::take(&mut self.near));
         let relation = self.candidates.get(out).map_or(usize::MAX, |known| known.relation);
-        // Without a bound on space a stranger could have been added without taking anything out.
-        let strangers = if limit == u64::MAX { 0 } else { STRANGERS };
-        let places = near.get(relation).into_iter().flatten().copied().chain(0..strangers);
-        for known in places.filter_map(|place| moves.get(place)) {
-            // Beside others it is hardly ever worth more than alone.
-            if known.alone < loss || (strangers == 0 && !self.related(out, known)) {
-                continue;
-            }
+        // Without a bound on space what has nothing to do with it could have been added without taking anything out.
+        let (places, all) =
+            if limit == u64::MAX { (near.get(relation), 0) } else { (None, moves.len()) };
+        // What readers must gain for it to be better than the best one.
+        let worth = self.worth * (rest + 1) as f64;
+        let mut wanted = without.objective() - (least - worth).exp();
+        for place in places.into_iter().flatten().copied().chain(0..all) {
+            let gained = gained.get(place).copied().unwrap_or(0.0);
+            let Some(known) = moves.get(place).filter(|_| gained > wanted) else { continue };
             let into: Vec<usize> =
                 known.added.iter().copied().filter(|one| !trial.set.contains(one)).collect();
-            if into.is_empty() {
-                continue;
-            }
             // What does not fit need not be weighed.
-            if without.size + self.size_of(&into) > limit {
+            if into.is_empty()
+                || known.added.contains(&out)
+                || without.size + self.size_of(&into) > limit
+            {
                 continue;
             }
-            let weighed = self.weigh(trial, &[out], &into);
-            let then = self.penalised(weighed.objective(), trial.set.len() - 1 + into.len());
+            let write = if self.anybody_writes() {
+                trial.weighed.write + self.written(trial, &[out], &into)
+            } else {
+                0.0
+            };
+            let then = self.penalised(without.read - gained + write, rest + into.len());
             if then < least {
                 (least, best) = (then, Some(into));
+                wanted = without.objective() - (least - worth).exp();
             }
         }
         (self.moves, self.near) = (moves, near);
+        trial.gains = Some(gains);
         if let Some(into) = best {
             self.change(trial, &[out], &into);
         }
-    }
-
-    /// Whether a move can take over what an index does.
-    fn related(&self, out: usize, known: &Move) -> bool {
-        let Some(out) = self.candidates.get(out) else { return false };
-        known
-            .added
-            .iter()
-            .filter_map(|one| self.candidates.get(*one))
-            .any(|other| other.relation == out.relation || meet(&out.touches, &other.touches))
     }
 
     /// Asks what is not known of a set, and puts it into the archive with what it really costs.

@@ -116,6 +116,7 @@ impl Search<'_> {
             self.meets = self.list_meets();
         }
         self.near = self.list_near();
+        self.list_concerned();
     }
 
     fn list_meets(&self) -> Vec<BTreeSet<usize>> {

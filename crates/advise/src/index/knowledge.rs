@@ -3,12 +3,17 @@
 //! A plan that used U under configuration C is the plan under every C' with U ⊆ C' ⊆ C. Of any other set the plans
 //! known give an upper bound (a plan whose indexes are all there is possible) and a lower one (what a larger set
 //! costs, since more indexes only help); between them lies an expectation that steers the search, and that is
-//! never reported.
+//! never reported. Where answers disappoint it, less is expected of that statement.
 
+use super::gains::Row;
 use super::quick_hash::QuickMap;
+use std::rc::Rc;
 
 /// Indexes that a statement can use, by bit; at most that many are looked at.
 pub(super) const MOST: usize = 128;
+
+/// However much disappointed: with less, sets that are worth asking about would not be looked at.
+const LEAST_TRUST: f64 = 0.5;
 
 /// A plan that is known.
 #[derive(Debug, Clone, Copy)]
@@ -44,7 +49,18 @@ pub(super) struct Knowledge {
     siblings: Vec<u128>,
     /// The cheapest first.
     plans: Vec<Planned>,
+    /// Of those that save something, the indexes used, all on the relations of those, and the saving; the most first.
+    savings: Vec<(u128, u128, f64)>,
+    /// How much of what was expected beyond plans known to be possible came true, 0–1: where savings don't add up, less
+    /// is expected the next time.
+    trust: f64,
+    /// Indexes that a plan which saves something used.
+    useful: u128,
     memo: QuickMap<u128, Estimate>,
+    /// How many answers are known.
+    pub version: u64,
+    /// What moves would save beside a set, by the set's bits, as far as is known now.
+    pub rows: QuickMap<u128, Rc<Row>>,
 }
 
 impl Knowledge {
@@ -64,7 +80,8 @@ impl Knowledge {
             all.fold(0u128, |mask, (bit, _)| mask | 1 << bit)
         };
         let siblings = relations.iter().map(on_same).collect();
-        let mut knowledge = Knowledge { before, local, bits, siblings, ..Knowledge::default() };
+        let mut knowledge =
+            Knowledge { before, local, bits, siblings, trust: 1.0, ..Knowledge::default() };
         let masks = knowledge.local.iter().map(|candidate| knowledge.set(covered(*candidate)));
         knowledge.covered = masks.collect();
         knowledge
@@ -72,9 +89,33 @@ impl Knowledge {
 
     /// Adds an answer of the planner.
     pub(super) fn learn(&mut self, plan: Planned) {
+        let (hoped, possible) = (self.estimate(plan.offered), self.possible(plan.offered).0);
+        if !hoped.exact && hoped.cost < possible {
+            let came_true = self.trust * (possible - plan.cost) / (possible - hoped.cost);
+            self.trust = ((self.trust + came_true.clamp(0.0, 1.0)) / 2.0).max(LEAST_TRUST);
+        }
+        self.memo.clear();
+        self.rows.clear();
+        self.version += 1;
+        // The same plan with more indexes to choose from says all that it says with fewer.
+        let same = |known: &Planned| known.used == plan.used && known.cost == plan.cost;
+        if self.plans.iter().any(|known| same(known) && plan.offered & !known.offered == 0) {
+            return;
+        }
+        self.plans.retain(|known| !(same(known) && known.offered & !plan.offered == 0));
         let place = self.plans.partition_point(|known| known.cost <= plan.cost);
         self.plans.insert(place, plan);
-        self.memo.clear();
+        if plan.used != 0 && plan.cost < self.before {
+            let saving = self.before - plan.cost;
+            if self.savings.iter().any(|(used, _, known)| *used == plan.used && *known >= saving) {
+                return;
+            }
+            self.savings.retain(|(used, ..)| *used != plan.used);
+            let siblings = ones(plan.used).fold(0, |all, bit| all | self.siblings_of(bit));
+            let place = self.savings.partition_point(|(.., known)| *known >= saving);
+            self.savings.insert(place, (plan.used, siblings, saving));
+            self.useful |= plan.used;
+        }
     }
 
     /// The plan that is known to be possible under a set, and the cheapest.
@@ -98,6 +139,43 @@ impl Knowledge {
         estimate
     }
 
+    /// The costs expected under a set with each of several additions, as [`Knowledge::estimate`] has them: what does not
+    /// depend on the addition is looked at once.
+    pub(super) fn expect_each(&mut self, set: u128, additions: &[(usize, u128)]) -> Vec<f64> {
+        let now = self.estimate(set).cost;
+        let (possible, _) = self.possible(set);
+        let cheaper: Vec<(u128, f64)> = self
+            .plans
+            .iter()
+            .filter(|plan| plan.cost < possible && plan.used & !set != 0)
+            .map(|plan| (plan.used & !set, plan.cost))
+            .collect();
+        let around: Vec<&Planned> =
+            self.plans.iter().filter(|plan| set & !plan.offered == 0).collect();
+        let open = self.open(set);
+        let expect = |added: u128| {
+            let new = added & !set;
+            let with = self.open(new) | open;
+            // No plan known speaks for it, nor for what it covers.
+            if with & !open & self.useful == 0 {
+                return now;
+            }
+            let most = cheaper.iter().find(|(needed, _)| needed & !new == 0);
+            let most = most.map_or(possible, |(_, cost)| *cost);
+            let mut least = 0.0_f64;
+            for plan in &around {
+                if new & !plan.offered == 0 {
+                    if plan.used & !(set | new) == 0 {
+                        return most;
+                    }
+                    least = least.max(plan.cost);
+                }
+            }
+            if least >= most { most } else { self.hope(with, most).max(least) }
+        };
+        additions.iter().map(|(_, added)| expect(*added)).collect()
+    }
+
     fn compute(&self, set: u128) -> Estimate {
         let (mut most, mut least, mut exact) = (self.before, 0.0_f64, false);
         for plan in &self.plans {
@@ -112,17 +190,29 @@ impl Knowledge {
         if exact || least >= most {
             return Estimate { cost: most, exact: true };
         }
-        // What single plans save adds up where they are on different relations; an index saves what those save
-        // that it covers.
-        let mut open = ones(set).fold(set, |all, bit| all | self.covered_by(bit));
+        Estimate { cost: self.hope(self.open(set), most).max(least), exact: false }
+    }
+
+    /// What is expected of indexes open to a plan, where so much is certain.
+    fn hope(&self, open: u128, possible: f64) -> f64 {
+        possible - self.trust * (possible - self.added_up(open)).max(0.0)
+    }
+
+    /// What single plans save adds up where they are on different relations.
+    fn added_up(&self, mut open: u128) -> f64 {
         let mut expected = self.before;
-        for plan in &self.plans {
-            if plan.used != 0 && plan.used & !open == 0 && plan.cost < self.before {
-                expected -= self.before - plan.cost;
-                open &= !ones(plan.used).fold(0, |all, bit| all | self.siblings_of(bit));
+        for (used, siblings, saving) in &self.savings {
+            if used & !open == 0 {
+                expected -= saving;
+                open &= !siblings;
             }
         }
-        Estimate { cost: expected.min(most).max(least), exact: false }
+        expected
+    }
+
+    /// A set, with all that its indexes cover: an index saves what those save.
+    fn open(&self, set: u128) -> u128 {
+        ones(set).fold(set, |all, bit| all | self.covered_by(bit))
     }
 
     fn covered_by(&self, bit: usize) -> u128 {

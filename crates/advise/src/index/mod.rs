@@ -18,6 +18,7 @@ pub(crate) mod cover;
 mod defaults;
 mod entry_cost;
 mod frontier;
+mod gains;
 pub(crate) mod immutable;
 mod inheritance;
 mod knowledge;
@@ -56,7 +57,7 @@ use std::time::Duration;
 /// it: the judge's margin on the mean is 3 % (design "verification").
 pub const MINIMUM_WORTH: f64 = 0.01;
 /// The same where a budget says how much space may be spent: what a set saves together counts then.
-pub const MINIMUM_WORTH_IN_BUDGET: f64 = 0.001;
+pub const MINIMUM_WORTH_IN_BUDGET: f64 = 0.0005;
 /// A workload on more relations than that spreads its cost, and an index of one of them can't save as large a share
 /// of the whole: the least share becomes smaller in proportion.
 const FEW_RELATIONS: f64 = 10.0;

@@ -94,7 +94,7 @@ impl Search<'_> {
             // What an index is really worth here is often less than expected: others take over.
             self.confirm_all(&mut without);
             for gravity in STARTS {
-                if self.stop.requested() {
+                if self.stop.requested() || self.questions == 0 {
                     return;
                 }
                 let mut trial = without.clone();
@@ -118,7 +118,7 @@ impl Search<'_> {
             .take(tries)
             .collect();
         for added in forced {
-            if self.stop.requested() {
+            if self.stop.requested() || self.questions == 0 {
                 return;
             }
             let mut trial = self.trial(&best.set);

@@ -9,6 +9,10 @@ const ROUNDS: usize = 3;
 /// Merged candidates of one relation.
 const MERGED: usize = 40;
 
+/// Keys of candidates that are offered one by one, and the part of the questions for that.
+const NARROW: usize = 2;
+const ALONE: f64 = 0.4;
+
 /// What is still to be offered to a statement.
 struct Offers {
     statement: usize,
@@ -145,6 +149,91 @@ impl Search<'_> {
             offers.again = true;
         }
         self.refused.extend(bad);
+    }
+
+    /// Offers statements their narrow candidates one by one, the heaviest statements first: what the planner would do with
+    /// an index that is not its favourite counts where space is scarce and an index is to serve many statements.
+    pub(super) fn one_by_one(&mut self) {
+        let all = self.questions;
+        self.questions = (all as f64 * ALONE) as u64;
+        let given = self.questions;
+        let least = self.worth * self.cost_before();
+        let mut open: Vec<(f64, usize, usize)> = Vec::new();
+        for (statement, asked) in self.asked.iter().enumerate() {
+            let before = asked.before.as_ref().map_or(0.0, |plan| plan.total_cost);
+            for one in self.offered.get(statement).into_iter().flatten() {
+                let narrow = self.candidates.get(*one).is_some_and(|known| {
+                    known.definition.include.is_empty() && known.definition.keys.len() <= NARROW
+                });
+                if !narrow || self.refused.contains_key(one) {
+                    continue;
+                }
+                // Alone it saves no more than with others, and what plans that did not use the others cost.
+                let rounds = self.first.get(statement).into_iter().flatten();
+                let with = rounds.filter(|(offered, ..)| offered.contains(one));
+                let (mut most, mut known) = (before, false);
+                for (_, used, cost) in with {
+                    most = most.min(before - cost);
+                    known |= used.iter().all(|other| other == one);
+                }
+                let saving = asked.statement.weight * most;
+                if !known && saving >= least {
+                    open.push((saving, statement, *one));
+                }
+            }
+        }
+        open.sort_by(|a, b| b.0.total_cmp(&a.0).then((a.1, a.2).cmp(&(b.1, b.2))));
+        let mut open = open.into_iter();
+        while self.questions > 0 && !self.stop.requested() {
+            let most = self.stop.at_once().min(self.questions as usize);
+            let some: Vec<(usize, Vec<usize>)> = open
+                .by_ref()
+                .take(most)
+                .map(|(_, statement, one)| (statement, vec![one]))
+                .collect();
+            if some.is_empty() {
+                break;
+            }
+            self.questions -= some.len() as u64;
+            let answers = self.ask_all(&some);
+            for ((statement, ids), answer) in some.into_iter().zip(answers) {
+                let Ok((cost, used)) = answer else { continue };
+                let (ids, used): (Set, Set) =
+                    (ids.into_iter().collect(), used.into_iter().collect());
+                self.pool.extend(used.iter().copied());
+                if let Some(first) = self.first.get_mut(statement) {
+                    first.push((ids, used, cost));
+                }
+            }
+        }
+        self.questions = all - (given - self.questions);
+    }
+
+    /// Offers statements the candidates that others' plans used, a few rounds; after [`Search::connect`].
+    pub(super) fn others(&mut self) {
+        let least = self.worth * self.cost_before();
+        let mut open: Vec<(usize, u128)> = Vec::new();
+        for (statement, (asked, knowledge)) in self.asked.iter().zip(&self.knowledge).enumerate() {
+            let before = asked.before.as_ref().map_or(0.0, |plan| plan.total_cost);
+            let own = self.offered.get(statement);
+            let others =
+                knowledge.local.iter().filter(|one| own.is_none_or(|own| !own.contains(one)));
+            let bits = knowledge.set(others);
+            if bits != 0 && asked.statement.weight * before >= least {
+                open.push((statement, bits));
+            }
+        }
+        for _ in 0..ROUNDS {
+            for some in open.chunks(self.stop.at_once()) {
+                self.ask_about_all(some);
+            }
+            open.retain_mut(|(statement, bits)| {
+                let used =
+                    self.knowledge.get(*statement).map_or(0, |known| known.possible(*bits).1);
+                *bits &= !used;
+                used != 0 && *bits != 0
+            });
+        }
     }
 
     /// Candidates that can serve either of two statements' needs in one index.

@@ -7,6 +7,7 @@
 
 use super::climb::limit;
 use super::frontier::{Archive, Point};
+use super::gains::Concerned;
 use super::knowledge::Knowledge;
 use super::quick_hash::QuickMap;
 use super::statement::Asked;
@@ -21,8 +22,11 @@ use pgassay_model::workload::WorkloadStatement;
 use pgassay_sql::index_ddl;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// Questions beyond those of the rounds: for each statement, at least and at most in all.
-const QUESTIONS: u64 = 80;
+/// Questions beyond those of the rounds: for each of a few statements, for each of more than so many, at least and at
+/// most in all.
+const QUESTIONS: u64 = 95;
+const FEW_STATEMENTS: u64 = 20;
+const MORE_QUESTIONS: u64 = 16;
 const LEAST_QUESTIONS: u64 = 400;
 const MOST_QUESTIONS: u64 = 20_000;
 
@@ -49,6 +53,13 @@ pub(super) struct Move {
     /// What they are expected to save beyond writers' cost where nothing else is chosen.
     pub alone: f64,
     pub size: u64,
+}
+
+/// How many questions may be asked about so many statements.
+fn questions(statements: u64) -> u64 {
+    let few = statements.min(FEW_STATEMENTS);
+    let more = statements - few;
+    (QUESTIONS * few + MORE_QUESTIONS * more).clamp(LEAST_QUESTIONS, MOST_QUESTIONS)
 }
 
 /// The state of a search.
@@ -84,6 +95,7 @@ pub(super) struct Search<'a> {
     pub(super) near: Vec<Vec<usize>>,
     /// Of each relation, those it meets in a statement, and itself.
     pub(super) meets: Vec<BTreeSet<usize>>,
+    pub(super) concerned: Concerned,
     pub(super) archive: Archive,
     /// Questions that may still be asked.
     pub(super) questions: u64,
@@ -130,8 +142,9 @@ impl<'a> Search<'a> {
             moves: Vec::new(),
             near: Vec::new(),
             meets: Vec::new(),
+            concerned: Concerned::default(),
             archive: Archive::default(),
-            questions: (QUESTIONS * asked.len() as u64).clamp(LEAST_QUESTIONS, MOST_QUESTIONS),
+            questions: questions(asked.len() as u64),
             write_costs: QuickMap::default(),
             is_written: Vec::new(),
             before: asked.iter().map(Asked::weighted_before).sum(),
@@ -188,9 +201,11 @@ impl<'a> Search<'a> {
     pub(super) fn run(&mut self, budgets: &[Option<Bytes>]) {
         self.stop.enter(Phase::Asking);
         self.rounds();
+        self.one_by_one();
         self.stop.enter(Phase::Choosing);
         self.merge();
         self.connect();
+        self.others();
         self.list_moves();
         self.climb(budgets);
     }

@@ -1,5 +1,6 @@
 //! A set of candidates with what it is expected to cost, kept up to date as it changes.
 
+use super::gains::Gains;
 use super::quick_hash::QuickMap;
 use super::search::{Search, Set};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -19,6 +20,8 @@ pub(super) struct Trial {
     pub weighed: Weighed,
     /// Relations whose indexes were looked at one by one, and nothing was changed since.
     pub settled: BTreeSet<usize>,
+    /// What each move would save beside the set; None until it is asked for.
+    pub gains: Option<Gains>,
 }
 
 /// What a set is expected to cost.
@@ -51,6 +54,7 @@ impl Search<'_> {
             groups: HashMap::new(),
             write_costs: QuickMap::default(),
             settled: BTreeSet::new(),
+            gains: None,
             masks: vec![0; costs.len()],
             weighed: Weighed { read: self.cost_before(), write: 0.0, size: 0 },
             costs,
@@ -84,7 +88,7 @@ impl Search<'_> {
     }
 
     /// What a change adds to the cost of writers.
-    fn written(&mut self, trial: &Trial, out: &[usize], into: &[usize]) -> f64 {
+    pub(super) fn written(&mut self, trial: &Trial, out: &[usize], into: &[usize]) -> f64 {
         let mut changed: BTreeMap<usize, (Vec<usize>, Vec<usize>)> = BTreeMap::new();
         for (candidates, is_in) in [(out, false), (into, true)] {
             for one in candidates {
@@ -133,7 +137,8 @@ impl Search<'_> {
     /// Carries a change out.
     pub(super) fn change(&mut self, trial: &mut Trial, out: &[usize], into: &[usize]) {
         let weighed = self.weigh(trial, out, into);
-        for (statement, mask) in self.masks(trial, out, into) {
+        let masks = self.masks(trial, out, into);
+        for (statement, mask) in masks.iter().copied() {
             let Some(knowledge) = self.knowledge.get_mut(statement) else { continue };
             if let (Some(known), Some(cost)) =
                 (trial.masks.get_mut(statement), trial.costs.get_mut(statement))
@@ -163,10 +168,11 @@ impl Search<'_> {
         }
         let relation = |one: &usize| self.candidates.get(*one).map(|known| known.relation);
         let relations: BTreeSet<usize> = out.iter().chain(into).filter_map(relation).collect();
-        for relation in relations {
+        for relation in relations.iter().copied() {
             let group = trial.groups.get(&relation).cloned().unwrap_or_default();
             trial.write_costs.insert(relation, self.write_cost_of_relation(group));
         }
         trial.weighed = weighed;
+        self.reweigh_moves(trial, masks.into_iter().map(|(statement, _)| statement), relations);
     }
 }

@@ -136,11 +136,9 @@ impl Mention<'_> {
     /// ORDER BY as keys, where it begins with this mention. All descending is all ascending read backwards.
     pub(super) fn order(&self, found: &mut Found) -> Vec<IndexKey> {
         let wanted = &self.asked.shape.order;
-        if wanted.iter().any(|key| key.relation != self.mention) {
-            return Vec::new();
-        }
         let mut keys = Vec::new();
-        for order in wanted {
+        // Sorted by a first few keys already, the rest is sorted group by group (incremental sort).
+        for order in wanted.iter().take_while(|key| key.relation == self.mention) {
             if immutable::is_aggregate(subject_text(&order.subject)) {
                 return Vec::new();
             }

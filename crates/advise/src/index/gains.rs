@@ -1,0 +1,253 @@
+//! What each move would save beside a set under trial, kept up to date as the set changes.
+//!
+//! Readers' savings are kept by statement (a row holds one for each move that concerns it), so that a change of the set
+//! makes anew only the rows of the statements that it concerns; rows are shared between sets under trial. More indexes
+//! never cost a reader more, so what a move saves where an index is taken out is at most what it saves beside that index
+//! and what its loss costs the statements that both serve: most exchanges need not be weighed.
+
+use super::search::{Move, Search};
+use super::trial::Trial;
+use std::rc::Rc;
+
+/// Rows kept of one statement.
+const MOST_ROWS: usize = 500;
+
+/// Weighted savings of one statement by the moves that concern it, in the order of `Concerned::of_statement`.
+#[derive(Debug)]
+pub(super) struct Row {
+    /// State of what was known of the statement when it was written.
+    version: u64,
+    savings: Vec<f64>,
+}
+
+/// Which moves concern whom.
+#[derive(Debug, Default)]
+pub(super) struct Concerned {
+    /// Changes whenever the moves do.
+    pub generation: u64,
+    /// Of each statement, the moves by place, each with its bits there.
+    of_statement: Vec<Vec<(usize, u128)>>,
+    /// Of each move, the statements, each with its place in their row.
+    of_move: Vec<Vec<(usize, usize)>>,
+    /// Of each relation, the moves with an index on it.
+    of_relation: Vec<Vec<usize>>,
+}
+
+/// What the moves would save.
+#[derive(Debug, Clone)]
+pub(super) struct Gains {
+    generation: u64,
+    rows: Vec<Rc<Row>>,
+    /// Of each move, what readers would save.
+    read: Vec<f64>,
+    /// Of each move, what writers would pay.
+    write: Vec<f64>,
+    /// Moves whose savings changed since they were last asked for.
+    changed: Vec<usize>,
+}
+
+impl Gains {
+    /// What a move would save beyond what writers would pay.
+    pub(super) fn net(&self, place: usize) -> f64 {
+        self.read(place) - self.write.get(place).copied().unwrap_or(0.0)
+    }
+
+    fn read(&self, place: usize) -> f64 {
+        self.read.get(place).copied().unwrap_or(0.0)
+    }
+
+    /// The moves whose savings changed since this was last asked.
+    pub(super) fn take_changed(&mut self) -> Vec<usize> {
+        std::mem::take(&mut self.changed)
+    }
+}
+
+impl Search<'_> {
+    /// Lists whom each move concerns; after the moves changed.
+    pub(super) fn list_concerned(&mut self) {
+        let mut concerned = Concerned {
+            generation: self.concerned.generation + 1,
+            of_statement: vec![Vec::new(); self.knowledge.len()],
+            of_move: Vec::with_capacity(self.moves.len()),
+            of_relation: vec![Vec::new(); self.relations.len()],
+        };
+        for (place, known) in self.moves.iter().enumerate() {
+            let members = known.added.iter().filter_map(|one| self.candidates.get(*one));
+            let mut touched: Vec<(usize, u128)> =
+                members.clone().flat_map(|member| member.touches.iter().copied()).collect();
+            touched.sort_unstable();
+            touched.dedup_by(|next, first| {
+                let same = next.0 == first.0;
+                if same {
+                    first.1 |= next.1;
+                }
+                same
+            });
+            let mut places = Vec::with_capacity(touched.len());
+            for (statement, bits) in touched {
+                if let Some(row) = concerned.of_statement.get_mut(statement) {
+                    places.push((statement, row.len()));
+                    row.push((place, bits));
+                }
+            }
+            concerned.of_move.push(places);
+            for member in members {
+                if let Some(moves) = concerned.of_relation.get_mut(member.relation)
+                    && moves.last() != Some(&place)
+                {
+                    moves.push(place);
+                }
+            }
+        }
+        self.concerned = concerned;
+    }
+
+    /// Brings what the moves would save up to date with what is known.
+    pub(super) fn weigh_moves(&mut self, trial: &mut Trial) {
+        let concerned = std::mem::take(&mut self.concerned);
+        let gains = trial.gains.take().filter(|known| known.generation == concerned.generation);
+        let mut gains = gains.unwrap_or_else(|| {
+            let none = Rc::new(Row { version: u64::MAX, savings: Vec::new() });
+            let moves = self.moves.len();
+            let mut gains = Gains {
+                generation: concerned.generation,
+                rows: vec![none; self.knowledge.len()],
+                read: vec![0.0; moves],
+                write: vec![0.0; moves],
+                changed: Vec::new(),
+            };
+            self.weigh_writers(&mut gains, trial, 0..moves);
+            gains
+        });
+        for statement in 0..gains.rows.len() {
+            let version = self.knowledge.get(statement).map_or(0, |known| known.version);
+            if gains.rows.get(statement).is_some_and(|row| row.version != version) {
+                self.weigh_row(&concerned, &mut gains, trial, statement);
+            }
+        }
+        trial.gains = Some(gains);
+        self.concerned = concerned;
+    }
+
+    /// The same after a change of the set that concerned some statements and relations.
+    pub(super) fn reweigh_moves(
+        &mut self,
+        trial: &mut Trial,
+        statements: impl IntoIterator<Item = usize>,
+        relations: impl IntoIterator<Item = usize>,
+    ) {
+        let Some(mut gains) = trial.gains.take() else { return };
+        let concerned = std::mem::take(&mut self.concerned);
+        if gains.generation == concerned.generation {
+            for statement in statements {
+                self.weigh_row(&concerned, &mut gains, trial, statement);
+            }
+            for relation in relations {
+                let moves = concerned.of_relation.get(relation).into_iter().flatten().copied();
+                self.weigh_writers(&mut gains, trial, moves);
+            }
+            trial.gains = Some(gains);
+        }
+        self.concerned = concerned;
+    }
+
+    fn weigh_row(
+        &mut self,
+        concerned: &Concerned,
+        gains: &mut Gains,
+        trial: &Trial,
+        statement: usize,
+    ) {
+        let (Some(moves), Some(mask)) =
+            (concerned.of_statement.get(statement), trial.masks.get(statement))
+        else {
+            return;
+        };
+        let Some(row) = self.row(moves, statement, *mask) else { return };
+        if let Some(old) = gains.rows.get_mut(statement) {
+            for (number, ((place, _), saving)) in moves.iter().zip(&row.savings).enumerate() {
+                let before = old.savings.get(number).copied().unwrap_or(0.0);
+                if *saving != before {
+                    if let Some(read) = gains.read.get_mut(*place) {
+                        *read += saving - before;
+                    }
+                    gains.changed.push(*place);
+                }
+            }
+            *old = row;
+        }
+    }
+
+    /// What a statement would save by the moves that concern it, beside a set.
+    fn row(&mut self, moves: &[(usize, u128)], statement: usize, mask: u128) -> Option<Rc<Row>> {
+        let knowledge = self.knowledge.get_mut(statement)?;
+        let known = knowledge.rows.get(&mask).filter(|row| row.savings.len() == moves.len());
+        if let Some(row) = known {
+            return Some(Rc::clone(row));
+        }
+        let weight = self.asked.get(statement)?.statement.weight;
+        let now = knowledge.estimate(mask).cost;
+        let costs = knowledge.expect_each(mask, moves);
+        let savings = costs.into_iter().map(|cost| weight * (now - cost)).collect();
+        let row = Rc::new(Row { version: knowledge.version, savings });
+        if knowledge.rows.len() >= MOST_ROWS {
+            knowledge.rows.clear();
+        }
+        knowledge.rows.insert(mask, Rc::clone(&row));
+        Some(row)
+    }
+
+    fn weigh_writers(
+        &mut self,
+        gains: &mut Gains,
+        trial: &Trial,
+        moves: impl IntoIterator<Item = usize>,
+    ) {
+        if !self.anybody_writes() {
+            return;
+        }
+        for place in moves {
+            let Some(added) = self.moves.get(place).map(|known| known.added.clone()) else {
+                continue;
+            };
+            let write = self.written(trial, &[], &added);
+            if let Some(known) = gains.write.get_mut(place)
+                && *known != write
+            {
+                *known = write;
+                gains.changed.push(place);
+            }
+        }
+    }
+
+    /// Of each move, what readers would save by it where an index is taken out.
+    pub(super) fn gains_without(&mut self, trial: &Trial, gains: &Gains, out: usize) -> Vec<f64> {
+        let concerned = std::mem::take(&mut self.concerned);
+        let mut read = gains.read.clone();
+        let touches = self.candidates.get(out).map_or(Vec::new(), |known| known.touches.clone());
+        for (statement, bit) in touches {
+            let (Some(moves), Some(now), Some(mask)) = (
+                concerned.of_statement.get(statement),
+                gains.rows.get(statement),
+                trial.masks.get(statement),
+            ) else {
+                continue;
+            };
+            let Some(then) = self.row(moves, statement, mask & !bit) else { continue };
+            for ((place, _), (then, now)) in moves.iter().zip(then.savings.iter().zip(&now.savings))
+            {
+                if let Some(read) = read.get_mut(*place) {
+                    *read += then - now;
+                }
+            }
+        }
+        self.concerned = concerned;
+        read
+    }
+
+    /// Bytes that a move adds to a set.
+    pub(super) fn size_beside(&self, trial: &Trial, known: &Move) -> u64 {
+        let new = known.added.iter().filter(|one| !trial.set.contains(one));
+        new.filter_map(|one| self.candidates.get(*one)).map(|one| one.size.0).sum()
+    }
+}
