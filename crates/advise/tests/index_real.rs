@@ -161,6 +161,20 @@ fn the_greatest_value_is_found_at_the_end_of_an_index() {
 }
 
 #[test]
+fn a_relation_of_one_page_is_read_in_the_order_wanted_where_the_first_rows_are_enough() {
+    let schema = "CREATE TABLE depot (id integer PRIMARY KEY, name text NOT NULL);
+        INSERT INTO depot SELECT i, 'depot ' || i FROM generate_series(1, 12) i;
+        CREATE TABLE stock (depot_id integer NOT NULL, article text NOT NULL, on_hand integer NOT NULL);
+        INSERT INTO stock SELECT 1 + i % 12, md5(i::text), i % 100 FROM generate_series(1, 40000) i;";
+    let sql = "SELECT d.name, s.article, sum(s.on_hand) FROM depot d JOIN stock s ON s.depot_id = d.id GROUP BY d.name, s.article ORDER BY d.name, s.article LIMIT 100";
+    let advice = ask(schema, true, vec![statement("first", sql, 1.0, &[])]);
+    assert!(keys(&advice).contains(&"depot(name)".to_owned()), "{advice:#?}");
+    let all = sql.replace(" LIMIT 100", "");
+    let advice = ask(schema, true, vec![statement("all", &all, 1.0, &[])]);
+    assert!(!keys(&advice).contains(&"depot(name)".to_owned()), "{advice:#?}");
+}
+
+#[test]
 fn expressions_prefixes_and_rare_constants_get_indexes_that_the_server_can_build() {
     let schema = OAUTH.replace("{{users}}", "20000");
     let lower = "SELECT id FROM users WHERE lower(email) = lower($1)";

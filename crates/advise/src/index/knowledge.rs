@@ -139,8 +139,8 @@ impl Knowledge {
         estimate
     }
 
-    /// The costs expected under a set with each of several additions, as [`Knowledge::estimate`] has them: what does not
-    /// depend on the addition is looked at once.
+    /// The costs expected under a set with each of several additions, as [`Knowledge::estimate`] has them where some plan
+    /// known speaks for the addition, else that of the set: what does not depend on the addition is looked at once.
     pub(super) fn expect_each(&mut self, set: u128, additions: &[(usize, u128)]) -> Vec<f64> {
         let now = self.estimate(set).cost;
         let (possible, _) = self.possible(set);
@@ -283,5 +283,51 @@ mod tests {
         assert_eq!(known.estimate(0b010), Estimate { cost: 70.0, exact: false });
         assert_eq!(known.estimate(0b101), Estimate { cost: 50.0, exact: false });
         assert_eq!(known.estimate(0b011), Estimate { cost: 70.0, exact: false });
+    }
+
+    #[test]
+    fn hope_that_was_disappointed_is_smaller_the_next_time() {
+        let mut known = knowledge();
+        known.learn(Planned { offered: 0b001, used: 0b001, cost: 70.0 });
+        known.learn(Planned { offered: 0b100, used: 0b100, cost: 80.0 });
+        assert_eq!(known.estimate(0b110), Estimate { cost: 50.0, exact: false });
+        // Of 20 hoped for beyond the better one nothing came.
+        known.learn(Planned { offered: 0b101, used: 0b001, cost: 70.0 });
+        assert_eq!(known.estimate(0b101), Estimate { cost: 70.0, exact: true });
+        assert_eq!(known.estimate(0b110), Estimate { cost: 65.0, exact: false });
+    }
+
+    #[test]
+    fn what_is_expected_of_many_additions_at_once_is_what_is_expected_of_each() {
+        let mut random = super::super::rebuild::Random(7);
+        for _ in 0..50 {
+            let covered = |one: usize| if one > 12 { &[10, 11][..] } else { &[] };
+            let mut known = Knowledge::new(100.0, (10..20).collect(), covered, |one| one / 4);
+            // As a planner would answer: the more there is, the less it costs.
+            let worth: Vec<u64> = (0..10).map(|_| random.below(15)).collect();
+            for _ in 0..random.below(30) {
+                let offered = u128::from(random.below(1 << 10));
+                let used = ones(offered).filter(|bit| worth[*bit] > 5).take(3);
+                let used = used.fold(0, |all, bit| all | 1 << bit);
+                let saved: u64 = ones(used).map(|bit| worth[bit]).sum();
+                known.learn(Planned { offered, used, cost: 100.0 - saved as f64 });
+            }
+            let set = u128::from(random.below(1 << 10));
+            let additions: Vec<(usize, u128)> =
+                (0..20).map(|place| (place, u128::from(random.below(1 << 10)))).collect();
+            let together = known.expect_each(set, &additions);
+            for ((_, added), together) in additions.into_iter().zip(together) {
+                let new = known.open(added & !set) & !known.open(set);
+                if new & known.useful == 0 {
+                    assert_eq!(known.estimate(set).cost, together);
+                    continue;
+                }
+                assert_eq!(
+                    known.estimate(set | added).cost,
+                    together,
+                    "{set:b} {added:b} {known:?}"
+                );
+            }
+        }
     }
 }
