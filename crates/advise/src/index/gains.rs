@@ -1,16 +1,15 @@
 //! What each move would save beside a set under trial, kept up to date as the set changes.
 //!
 //! Readers' savings are kept by statement (a row holds one for each move that concerns it), so that a change of the set
-//! makes anew only the rows of the statements that it concerns; rows are shared between sets under trial. More indexes
-//! never cost a reader more, so what a move saves where an index is taken out is at most what it saves beside that index
-//! and what its loss costs the statements that both serve: most exchanges need not be weighed.
+//! makes anew only the rows of the statements that it concerns, and all exchanges of an index for others are weighed
+//! together. Rows are shared between sets under trial.
 
 use super::search::{Move, Search};
 use super::trial::Trial;
 use std::rc::Rc;
 
 /// Rows kept of one statement.
-const MOST_ROWS: usize = 500;
+const MOST_ROWS: usize = 200;
 
 /// Weighted savings of one statement by the moves that concern it, in the order of `Concerned::of_statement`.
 #[derive(Debug)]
@@ -27,8 +26,6 @@ pub(super) struct Concerned {
     pub generation: u64,
     /// Of each statement, the moves by place, each with its bits there.
     of_statement: Vec<Vec<(usize, u128)>>,
-    /// Of each move, the statements, each with its place in their row.
-    of_move: Vec<Vec<(usize, usize)>>,
     /// Of each relation, the moves with an index on it.
     of_relation: Vec<Vec<usize>>,
 }
@@ -68,7 +65,6 @@ impl Search<'_> {
         let mut concerned = Concerned {
             generation: self.concerned.generation + 1,
             of_statement: vec![Vec::new(); self.knowledge.len()],
-            of_move: Vec::with_capacity(self.moves.len()),
             of_relation: vec![Vec::new(); self.relations.len()],
         };
         for (place, known) in self.moves.iter().enumerate() {
@@ -83,14 +79,11 @@ impl Search<'_> {
                 }
                 same
             });
-            let mut places = Vec::with_capacity(touched.len());
             for (statement, bits) in touched {
                 if let Some(row) = concerned.of_statement.get_mut(statement) {
-                    places.push((statement, row.len()));
                     row.push((place, bits));
                 }
             }
-            concerned.of_move.push(places);
             for member in members {
                 if let Some(moves) = concerned.of_relation.get_mut(member.relation)
                     && moves.last() != Some(&place)

@@ -154,9 +154,9 @@ impl Search<'_> {
     /// Offers statements their narrow candidates one by one, the heaviest statements first: what the planner would do with
     /// an index that is not its favourite counts where space is scarce and an index is to serve many statements.
     pub(super) fn one_by_one(&mut self) {
-        let all = self.questions;
-        self.questions = (all as f64 * ALONE) as u64;
-        let given = self.questions;
+        let share = (self.questions as f64 * ALONE) as u64;
+        let kept = self.questions - share;
+        self.questions = share;
         let least = self.worth * self.cost_before();
         let mut open: Vec<(f64, usize, usize)> = Vec::new();
         for (statement, asked) in self.asked.iter().enumerate() {
@@ -206,7 +206,7 @@ impl Search<'_> {
                 }
             }
         }
-        self.questions = all - (given - self.questions);
+        self.questions += kept;
     }
 
     /// Offers statements the candidates that others' plans used, a few rounds; after [`Search::connect`].
