@@ -252,7 +252,7 @@ fn of_expression(
     if indexed || snapshot.server.version_num < 140_000 {
         return None;
     }
-    immutable::check(relation, expression).ok()?;
+    immutable::check(snapshot, relation, expression).ok()?;
     let object = StatisticsDefinition {
         relation: relation.name.clone(),
         name: name(relation, &[expression]),

@@ -307,6 +307,7 @@ pub(crate) fn snapshot() -> Snapshot {
         }),
         pooler: Some(pooler(SecretKind::Scram)),
         views: Vec::new(),
+        immutable_functions: Default::default(),
         unseen: Vec::new(),
     }
 }

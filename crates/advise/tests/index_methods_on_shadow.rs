@@ -222,3 +222,26 @@ fn every_access_method_is_proposed_built_used_and_faster_and_nothing_is_left_to_
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+#[test]
+fn functions_that_the_application_declares_immutable_are_on_the_shadow_too() {
+    let database = build(
+        "CREATE FUNCTION f_unaccent(text) RETURNS text LANGUAGE plpgsql IMMUTABLE STRICT AS
+             $$BEGIN RETURN translate($1, 'äöü', 'aou'); END$$;
+         CREATE TABLE people (id int PRIMARY KEY, name text NOT NULL, filler text);
+         INSERT INTO people SELECT i, 'Jürgen ' || i, repeat('x', 200) FROM generate_series(1, 20000) i",
+        false,
+    );
+    let statement = WorkloadStatement {
+        id: "by_name".into(),
+        sql: "SELECT id FROM people WHERE f_unaccent(lower(name)) = $1".into(),
+        weight: 1.0,
+        parameters: vec![vec![Some("jurgen 77".into())]],
+        parameter_source: "given".into(),
+        ..WorkloadStatement::default()
+    };
+    let advice = OnShadow::of(&database).ask(vec![statement], None);
+    assert_eq!(real_support::keys(&advice), ["people(f_unaccent(lower(name)))"], "{advice:#?}");
+    assert!(!advice.indexes[0].by_rule, "{advice:#?}");
+    shared().execute(&database, &advice.indexes[0].ddl).unwrap();
+}

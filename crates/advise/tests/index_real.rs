@@ -233,3 +233,42 @@ fn a_bet_on_where_matches_lie_is_proposed_and_called_one() {
         assert_eq!(advice.indexes[0].statements, ["articles_by_tag"]);
     }
 }
+
+#[test]
+fn expressions_by_functions_that_the_application_declares_immutable_are_indexed() {
+    let schema = "CREATE SCHEMA app;
+        CREATE FUNCTION f_unaccent(text) RETURNS text LANGUAGE plpgsql IMMUTABLE STRICT AS
+            $$BEGIN RETURN translate($1, 'äöü', 'aou'); END$$;
+        CREATE FUNCTION app.plain(text) RETURNS text LANGUAGE plpgsql IMMUTABLE STRICT AS
+            $$BEGIN RETURN upper($1); END$$;
+        CREATE FUNCTION of_today(text) RETURNS text LANGUAGE plpgsql STABLE AS
+            $$BEGIN RETURN $1 || current_date; END$$;
+        CREATE TABLE people (id int PRIMARY KEY, name text NOT NULL, filler text);
+        INSERT INTO people SELECT i, 'Jürgen ' || i, repeat('x', 200) FROM generate_series(1, 20000) i";
+    let ask = |condition: &str| WorkloadStatement {
+        id: condition.into(),
+        sql: format!("SELECT id FROM people WHERE {condition}"),
+        weight: 1.0,
+        parameters: vec![vec![Some("jurgen 77".into())]],
+        parameter_source: "given".into(),
+        ..WorkloadStatement::default()
+    };
+    for hypopg in [true, false] {
+        let database = build(schema, hypopg);
+        let statements = vec![ask("f_unaccent(lower(name)) = $1"), ask("app.plain(name) = $1")];
+        let advice = ask_in(&database, statements);
+        assert_eq!(
+            keys(&advice),
+            ["people(app.plain(name))", "people(f_unaccent(lower(name)))"],
+            "{advice:#?}"
+        );
+        for proposed in &advice.indexes {
+            shared().execute(&database, &proposed.ddl).unwrap();
+        }
+        let advice = ask_in(&database, vec![ask("of_today(name) = $1")]);
+        assert!(
+            advice.indexes.is_empty() && format!("{advice:?}").contains("not known to be"),
+            "{advice:#?}"
+        );
+    }
+}

@@ -23,6 +23,10 @@ pub struct Snapshot {
     /// Views of the same schemas.
     #[serde(default)]
     pub views: Vec<View>,
+    /// Functions outside of `pg_catalog` that depend on their arguments alone, as SQL writes their names: with their
+    /// schema, and without it where `search_path` finds them.
+    #[serde(default)]
+    pub immutable_functions: BTreeSet<String>,
     /// pg_stat_statements of this database; None where it isn't readable.
     pub statements: Option<Vec<StatementStatistics>>,
     /// Counters of the database and the server.

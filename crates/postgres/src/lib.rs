@@ -7,6 +7,7 @@ mod counters;
 pub mod dsn;
 mod error;
 mod fields;
+mod functions;
 mod host;
 mod leaves;
 mod parameters;

@@ -2,6 +2,7 @@
 
 use crate::counters::{read_counters, read_statements};
 use crate::fields::Fields;
+use crate::functions::read_immutable_functions;
 use crate::parameters::read_parameters;
 use crate::relations::read_relations;
 use crate::views::read_views;
@@ -35,6 +36,7 @@ pub async fn snapshot(session: &Session) -> Result<Snapshot, PostgresError> {
     let statements = read_statements(&reading).await?;
     // Within the transaction: a pooler may give the backend to another client after it.
     let host = host::observe(&backend, server.data_directory.as_deref());
+    let immutable_functions = read_immutable_functions(&reading).await?;
     // Last, because it sets the transaction's search_path.
     let views = read_views(&reading).await?;
     reading.end().await?;
@@ -44,6 +46,7 @@ pub async fn snapshot(session: &Session) -> Result<Snapshot, PostgresError> {
         parameters: parameters.parameters,
         relations: relations.relations,
         views,
+        immutable_functions,
         statements: None,
         counters,
         host,

@@ -46,6 +46,7 @@ fn shop() -> Snapshot {
         host: None,
         pooler: None,
         views: Vec::new(),
+        immutable_functions: Default::default(),
         unseen: Vec::new(),
     }
 }

@@ -2,6 +2,7 @@
 
 use super::selectivity::names;
 use pgassay_model::relation::Relation;
+use pgassay_model::snapshot::Snapshot;
 
 /// Functions of `pg_catalog` that are immutable (`pg_proc.provolatile = 'i'`) for every argument but time with
 /// time zone.
@@ -61,7 +62,11 @@ const PLAIN_TYPES: &[&str] = &[
 ];
 
 /// Checks an expression over columns of `relation`; the error says what is not known to be immutable.
-pub(crate) fn check(relation: &Relation, expression: &str) -> Result<(), String> {
+pub(crate) fn check(
+    snapshot: &Snapshot,
+    relation: &Relation,
+    expression: &str,
+) -> Result<(), String> {
     let columns: Vec<_> =
         relation.columns.iter().filter(|column| names(expression, &column.name)).collect();
     if let Some(column) = columns.iter().find(|column| column.type_name.contains("with time zone"))
@@ -72,7 +77,8 @@ pub(crate) fn check(relation: &Relation, expression: &str) -> Result<(), String>
         ));
     }
     for function in functions(expression) {
-        if !FUNCTIONS.contains(&function) {
+        let builtin = function.strip_prefix("pg_catalog.").unwrap_or(function);
+        if !FUNCTIONS.contains(&builtin) && !snapshot.immutable_functions.contains(function) {
             return Err(format!(
                 "{function}() in {expression} is not known to be immutable, and only immutable expressions can be indexed"
             ));
@@ -101,14 +107,42 @@ pub(super) fn is_aggregate(expression: &str) -> bool {
         .any(|function| matches!(function, "avg" | "count" | "max" | "min" | "sum"))
 }
 
-/// Words before an opening parenthesis.
+/// Names before an opening parenthesis, with their schemas where these are written.
 fn functions(expression: &str) -> impl Iterator<Item = &str> {
     expression.match_indices('(').filter_map(|(at, _)| {
         let before = expression.get(..at)?;
-        let begin =
-            before.rfind(|c: char| !(c.is_alphanumeric() || c == '_')).map_or(0, |end| end + 1);
+        let mut begin = before.len();
+        loop {
+            let part = before.get(..begin)?;
+            begin = match part.strip_suffix('"') {
+                Some(quoted) => quoted_from(quoted)?,
+                None => part
+                    .rfind(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '$')))
+                    .map_or(0, |end| end + part.get(end..).map_or(1, first_length)),
+            };
+            match before.get(..begin)?.strip_suffix('.') {
+                Some(schema) if !schema.is_empty() => begin = schema.len(),
+                _ => break,
+            }
+        }
         before.get(begin..).filter(|name| !name.is_empty())
     })
+}
+
+/// Where the quoted name begins that a text without its closing quote ends with; a doubled quote is one of the name.
+fn quoted_from(text: &str) -> Option<usize> {
+    let mut end = text.len();
+    loop {
+        let quote = text.get(..end)?.rfind('"')?;
+        if !text.get(..quote)?.ends_with('"') {
+            return Some(quote);
+        }
+        end = quote - 1;
+    }
+}
+
+fn first_length(text: &str) -> usize {
+    text.chars().next().map_or(1, char::len_utf8)
 }
 
 #[cfg(test)]
@@ -154,7 +188,7 @@ mod tests {
         for expression in
             ["lower(email)", "left(btrim(email), 3)", "date_trunc('day', local)", "local::date"]
         {
-            assert_eq!(check(&relation(), expression), Ok(()), "{expression}");
+            assert_eq!(check(&snapshot(), &relation(), expression), Ok(()), "{expression}");
         }
         for expression in [
             "date_trunc('day', at)",
@@ -163,7 +197,30 @@ mod tests {
             "to_char(local, 'YYYY')",
             "mine(email)",
         ] {
-            assert!(check(&relation(), expression).is_err(), "{expression}");
+            assert!(check(&snapshot(), &relation(), expression).is_err(), "{expression}");
+        }
+    }
+
+    fn snapshot() -> Snapshot {
+        let names = ["f_unaccent", "public.f_unaccent", "public.\"My (own)\""];
+        Snapshot {
+            immutable_functions: names.map(str::to_owned).into(),
+            ..crate::fixture::snapshot()
+        }
+    }
+
+    #[test]
+    fn functions_of_the_application_count_where_they_are_declared_immutable() {
+        for expression in [
+            "f_unaccent(lower(email))",
+            "lower(public.f_unaccent(email))",
+            "pg_catalog.lower(email)",
+            "public.\"My (own)\"(email)",
+        ] {
+            assert_eq!(check(&snapshot(), &relation(), expression), Ok(()), "{expression}");
+        }
+        for expression in ["other.f_unaccent(email)", "public.lower(email)", "\"mine\"(email)"] {
+            assert!(check(&snapshot(), &relation(), expression).is_err(), "{expression}");
         }
     }
 

@@ -258,7 +258,7 @@ impl Mention<'_> {
         {
             return Ok(());
         }
-        immutable::check(self.relation, text)
+        immutable::check(self.snapshot, self.relation, text)
     }
 
     fn definition(&self, method: &str, keys: Vec<IndexKey>) -> IndexDefinition {

@@ -228,7 +228,7 @@ impl Mention<'_> {
                 Ok(IndexKey::column(name.as_str()))
             }
             Subject::Expression(text) => {
-                immutable::check(self.relation, text)?;
+                immutable::check(self.snapshot, self.relation, text)?;
                 Ok(IndexKey {
                     column: None,
                     expression: Some(text.clone()),

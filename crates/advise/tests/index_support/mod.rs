@@ -199,6 +199,7 @@ pub fn snapshot(relations: Vec<Relation>) -> Snapshot {
         host: None,
         pooler: None,
         views: Vec::new(),
+        immutable_functions: Default::default(),
         unseen: Vec::new(),
     }
 }

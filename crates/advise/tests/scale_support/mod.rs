@@ -64,6 +64,7 @@ pub fn snapshot(relations: usize) -> Snapshot {
         host: None,
         pooler: None,
         views: Vec::new(),
+        immutable_functions: Default::default(),
         unseen: Vec::new(),
     }
 }

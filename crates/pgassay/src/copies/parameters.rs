@@ -186,6 +186,7 @@ mod tests {
             host: None,
             pooler: None,
             views: Vec::new(),
+            immutable_functions: Default::default(),
             unseen: Vec::new(),
         }
     }
