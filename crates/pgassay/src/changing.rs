@@ -204,8 +204,17 @@ impl<'a> Changing<'a> {
         self.executor.close().await.map_err(change_failure)
     }
 
+    /// Whether some change of the run was tried on the target; where the journal can't tell, it may have been.
+    fn changed_something(&self) -> bool {
+        self.access.journal.changes(&self.run).map_or(true, |records| {
+            // One that was never begun has nothing to take it back by.
+            records.iter().any(|record| record.undo.is_some())
+        })
+    }
+
     /// Takes everything back after a failure; returns the failure with what became of it.
     pub async fn abandon(mut self, failure: Failure) -> Failure {
+        let changed = self.changed_something();
         let undone = self.executor.rollback_run(&self.run).await;
         let failure = match undone {
             Ok(_) if failure.exit == Exit::NotUndone => failure,
@@ -218,11 +227,14 @@ impl<'a> Changing<'a> {
                 if let Err(error) = self.access.journal.finish_run(&self.run, state) {
                     tracing::warn!(%error, run = self.run, "the end of the run is not in the journal");
                 }
+                let became = if changed {
+                    format!("everything that run {} had changed was undone", self.run)
+                } else {
+                    "nothing was changed".to_owned()
+                };
                 let hint = match failure.hint.as_str() {
-                    "" => format!("everything that run {} had changed was undone", self.run),
-                    hint => {
-                        format!("{hint}; everything that run {} had changed was undone", self.run)
-                    }
+                    "" => became,
+                    hint => format!("{hint}; {became}"),
                 };
                 Failure { hint, exit, ..failure }
             }

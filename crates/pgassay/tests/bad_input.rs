@@ -158,6 +158,8 @@ fn a_plan_for_another_database_or_for_what_has_changed_is_refused_untouched() {
     let answer = shop.pgassay(&["apply", &plan, &shop.dsn(), "--json"]);
     assert_eq!(answer.status, 2, "{}", answer.stdout);
     assert_eq!(shop.everything(), before, "not even the changes before it were made");
+    let error = error_of(&answer);
+    assert!(error.contains("nothing was changed") && !error.contains("undone"), "{error}");
 }
 
 #[test]
