@@ -13,7 +13,7 @@ use pgassay_workload::{CheckOptions, LogCapture, LogError, LogOptions};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-/// Seed of samples and masks, as of every other random choice.
+/// Seed of samples, as of every other random choice but masks.
 const SEED: u64 = 42;
 
 /// As the note that a masked log has.
@@ -22,6 +22,8 @@ const MASKED: &str = "values are masked: equal ones stay equal, but they are not
 /// Writes a workload.
 pub async fn capture(context: &Context<'_>, arguments: &cli::Capture) -> Result<Answer, Failure> {
     can_be_written(&arguments.output)?;
+    // One for the whole file, whatever its values come from.
+    let mask_key = arguments.mask_seed.unwrap_or_else(rand::random);
     let (mut workload, mut notes) = match (&arguments.dsn, arguments.from) {
         (Some(dsn), CaptureSource::Statements) => {
             let target = context.target(dsn)?;
@@ -37,19 +39,20 @@ pub async fn capture(context: &Context<'_>, arguments: &cli::Capture) -> Result<
             }
             (workload, notes)
         }
-        (Some(dsn), from) => {
+        (Some(dsn), _) => {
             let target = context.target(dsn)?;
             let session = target.observe().await?;
             let snapshot = target.snapshot(&session).await?;
             let (mut workload, mut notes) =
-                on_server(context, arguments, from, &target, &session, &snapshot).await?;
+                on_server(context, arguments, mask_key, &target, &session, &snapshot).await?;
             if !arguments.no_check {
                 notes.extend(check(context, &mut workload, &session, &snapshot).await?);
             }
             (workload, notes)
         }
         (None, CaptureSource::Log) => {
-            let capture = read(context, options(context, arguments, None)?, arguments).await?;
+            let options = LogOptions { mask_key, ..options(context, arguments, None)? };
+            let capture = read(context, options, arguments).await?;
             (capture.workload, capture.notes)
         }
         (None, CaptureSource::Statements | CaptureSource::Both) => {
@@ -68,7 +71,7 @@ pub async fn capture(context: &Context<'_>, arguments: &cli::Capture) -> Result<
         ));
     }
     if arguments.mask {
-        pgassay_workload::mask_workload(&mut workload, SEED);
+        pgassay_workload::mask_workload(&mut workload, mask_key);
         if arguments.from == CaptureSource::Statements {
             notes.push(MASKED.to_owned());
         }
@@ -106,16 +109,17 @@ pub async fn capture(context: &Context<'_>, arguments: &cli::Capture) -> Result<
 async fn on_server(
     context: &Context<'_>,
     arguments: &cli::Capture,
-    from: CaptureSource,
+    mask_key: u64,
     target: &Target,
     session: &Session,
     snapshot: &Snapshot,
 ) -> Result<(Workload, Vec<String>), Failure> {
-    let seen = match from {
+    let seen = match arguments.from {
         CaptureSource::Both => Some(commands::capture(session, snapshot, arguments.limit).await?),
         _ => None,
     };
     let mut options = options(context, arguments, Some(snapshot))?;
+    options.mask_key = mask_key;
     options.database = Some(target.server.database.clone());
     let mut capture = read(context, options, arguments).await?;
     if let (Some(seen), Some(statistics)) = (seen, &snapshot.statements) {
@@ -195,7 +199,7 @@ fn options(
     let prefix = arguments.log_line_prefix.as_ref().or(current("log_line_prefix"));
     let defaults = LogOptions::default();
     Ok(LogOptions {
-        log_line_prefix: prefix.cloned().unwrap_or(defaults.log_line_prefix),
+        log_line_prefix: prefix.unwrap_or(&defaults.log_line_prefix).clone(),
         database: None,
         parameters_whole: current("log_parameter_max_length").is_some_and(|most| most == "-1"),
         window: arguments.window,
@@ -203,6 +207,7 @@ fn options(
         limit: arguments.limit,
         seed: SEED,
         interrupt: context.interrupt.clone(),
+        ..defaults
     })
 }
 

@@ -155,6 +155,9 @@ pub struct Capture {
     /// Replace values by others of the same form
     #[arg(long)]
     pub mask: bool,
+    /// Mask by this number, so that equal values are equal in several files [default: a random one for each file]
+    #[arg(long, value_name = "N", requires = "mask")]
+    pub mask_seed: Option<u64>,
     /// Only so much of the log, counted back from its end; of statements: what comes within this time from now
     #[arg(long, value_parser = parse_duration, value_name = "D")]
     pub window: Option<Duration>,
@@ -187,7 +190,8 @@ Where rows or blocks per call are off by a factor of 3 from those in pg_stat_sta
 as not representative. --no-check leaves this out.
 
 --mask: a digit becomes a digit, a letter a letter; dates, UUIDs, JSON and numbers stay valid, equal values stay \
-equal, NULL and booleans stay. Look-ups with masked values mostly find nothing, ranges select other shares: \
+equal within the file, NULL and booleans stay. Who knows --mask-seed can find short values by trying, so without it \
+a random number is used and told nowhere. Look-ups with masked values mostly find nothing, ranges select other shares: \
 measure with unmasked values where you can.";
 
 /// Where `capture` reads.

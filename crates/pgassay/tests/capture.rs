@@ -174,7 +174,14 @@ fn masked_is_what_comes_from_rows_and_comments_too() {
     let output = state.path().join("w.json");
     let (dsn, file, log) = (server.dsn("postgres"), output.to_str().unwrap(), server.log_file());
     let log = log.to_str().unwrap();
-    for from in [&["--from", "statements"][..], &["--from", "both", "--log", log]] {
+    let mut masks = Vec::new();
+    for from in [
+        &["--from", "statements"][..],
+        &["--from", "both", "--log", log],
+        &["--from", "statements"],
+        &["--from", "statements", "--mask-seed", "7"],
+        &["--from", "statements", "--mask-seed", "7"],
+    ] {
         let mut arguments = vec!["capture", &dsn, "--mask", "-o", file];
         arguments.extend(from);
         let answer = pgassay(state.path(), &arguments);
@@ -186,5 +193,8 @@ fn masked_is_what_comes_from_rows_and_comments_too() {
         let workload = pgassay_workload::read(&output).unwrap();
         let asked = workload.statements.iter().find(|own| own.sql.contains("FROM t")).unwrap();
         assert!(!asked.parameters.is_empty() && asked.parameter_source.ends_with("masked"));
+        masks.push(asked.parameters.clone());
     }
+    assert_ne!(masks[0], masks[2], "another key for each file");
+    assert_eq!(masks[3], masks[4], "the same for the same seed");
 }

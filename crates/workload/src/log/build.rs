@@ -177,10 +177,10 @@ pub(crate) fn build(collector: Collector<'_>, options: &LogOptions, read: &Readi
         notes.push("the log tells no sessions or times (%p or %c, and %m, in log_line_prefix): none are recorded".into());
     }
     if options.mask {
-        notes.push(format!(
-            "values are masked (seed {}): equal ones stay equal, but they are not in the database, so timings are those of the statements' shapes, not of the data",
-            options.seed
-        ));
+        notes.push(
+            "values are masked: equal ones stay equal, but they are not in the database, so timings are those of the statements' shapes, not of the data"
+                .into(),
+        );
     }
     let total_ms = groups.iter().map(|group| group.micros as f64 / 1e3).collect();
     let (statements, sessions) = statements(groups, recording, options, &mut notes);
@@ -305,7 +305,7 @@ fn statements(
                 others => format!("{id}-{}", others + 1),
             },
             sql: if options.mask {
-                mask_constants(&first.normal.sql, options.seed)
+                mask_constants(&first.normal.sql, options.mask_key)
             } else {
                 first.normal.sql.clone()
             },
@@ -376,7 +376,7 @@ fn slowest_plan(group: &Group, options: &LogOptions) -> Option<LoggedPlan> {
     let plans = group.variants.iter().filter_map(|variant| variant.shape.plan.as_ref());
     let (micros, plan) = plans.max_by_key(|(micros, _)| *micros)?;
     let text = String::from_utf8_lossy(plan).into_owned();
-    let text = if options.mask { masked(&text, options.seed) } else { text };
+    let text = if options.mask { masked(&text, options.mask_key) } else { text };
     Some(LoggedPlan { took_ms: *micros as f64 / 1e3, text })
 }
 
@@ -398,7 +398,7 @@ fn parameters_of(
     }
     if options.mask {
         for value in values.iter_mut().flatten() {
-            *value = mask(value, options.seed);
+            *value = mask(value, options.mask_key);
         }
     }
     Some(values)

@@ -5,6 +5,9 @@
 //! so joins and skew stay. What it costs: the values are not in the database, so look-ups mostly find nothing,
 //! ranges select other shares of the rows, and patterns of LIKE match others. Timings of a masked workload are
 //! those of its shape, not of its data.
+//!
+//! What replaces a value follows from it and a key, which is in no file: with a key that is known, short values are
+//! found by masking all there are.
 
 use crate::log::lexer::{LiteralKind, Scan, hash};
 use rand::rngs::StdRng;

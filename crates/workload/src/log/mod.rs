@@ -57,8 +57,10 @@ pub struct LogOptions {
     pub mask: bool,
     /// How many statements: those with the most execution time (or calls, where no durations are logged).
     pub limit: usize,
-    /// Seed of samples and masks.
+    /// Seed of samples.
     pub seed: u64,
+    /// Key of masks: who knows it finds short values by trying.
+    pub mask_key: u64,
     /// Stops the reading.
     pub interrupt: Interrupt,
 }
@@ -74,6 +76,7 @@ impl Default for LogOptions {
             mask: false,
             limit: 100,
             seed: 42,
+            mask_key: rand::random(),
             interrupt: Interrupt::default(),
         }
     }
