@@ -107,10 +107,11 @@ pub(crate) async fn read_statements(
         return Ok(Err("the extension is older than 1.4: ALTER EXTENSION … UPDATE".into()));
     };
     let sql = sql.replace("{schema}", &quote_identifier(&schema));
-    let rows = match reading.attempt(&sql, &[]).await? {
+    let rows = match reading.rows_in_any_encoding(&sql).await {
         Ok(rows) => rows,
         Err(
-            PostgresError::Query { message, .. } | PostgresError::MissingPrivilege { message, .. },
+            PostgresError::Query { message, sqlstate: Some(_), .. }
+            | PostgresError::MissingPrivilege { message, .. },
         ) => {
             return Ok(Err(message));
         }
@@ -123,7 +124,7 @@ pub(crate) async fn read_statements(
 fn statement(fields: Fields<'_>) -> Result<StatementStatistics, PostgresError> {
     Ok(StatementStatistics {
         queryid: fields.get("queryid")?,
-        query: fields.get::<Option<String>>("query")?.unwrap_or_default(),
+        query: fields.any_text("query")?.unwrap_or_default(),
         calls: fields.count("calls")?,
         total_exec_ms: fields.get("total_exec_ms")?,
         total_plan_ms: fields.get("total_plan_ms")?,

@@ -2,8 +2,9 @@
 
 use crate::PostgresError;
 use pgassay_model::Timestamp;
+use std::error::Error;
 use tokio_postgres::Row;
-use tokio_postgres::types::FromSql;
+use tokio_postgres::types::{FromSql, Type};
 
 /// A row with what was being done, for errors.
 #[derive(Clone, Copy)]
@@ -48,6 +49,32 @@ impl<'r> Fields<'r> {
     pub(crate) fn texts(self, name: &str) -> Result<Vec<String>, PostgresError> {
         let texts: Option<Vec<Option<String>>> = self.get(name)?;
         Ok(texts.unwrap_or_default().into_iter().flatten().collect())
+    }
+
+    /// The same; None where one of them is not UTF-8.
+    pub(crate) fn readable_texts(self, name: &str) -> Result<Option<Vec<String>>, PostgresError> {
+        let texts: Option<Vec<Option<Bytes<'r>>>> = self.get(name)?;
+        let texts = texts.unwrap_or_default().into_iter().flatten();
+        Ok(texts.map(|text| String::from_utf8(text.0.to_vec()).ok()).collect())
+    }
+
+    /// A text, with marks in place of what is not UTF-8.
+    pub(crate) fn any_text(self, name: &str) -> Result<Option<String>, PostgresError> {
+        let text: Option<Bytes<'r>> = self.get(name)?;
+        Ok(text.map(|text| String::from_utf8_lossy(text.0).into_owned()))
+    }
+}
+
+/// A text as the server sent it: a database in SQL_ASCII holds any bytes.
+struct Bytes<'r>(&'r [u8]);
+
+impl<'r> FromSql<'r> for Bytes<'r> {
+    fn from_sql(_: &Type, raw: &'r [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
+        Ok(Bytes(raw))
+    }
+
+    fn accepts(kind: &Type) -> bool {
+        <&str as FromSql>::accepts(kind)
     }
 }
 

@@ -24,6 +24,8 @@ pub(crate) struct Relations {
     pub unreadable: usize,
     /// Those under an ACCESS EXCLUSIVE lock: half a relation, without its indexes, would mislead.
     pub locked: Vec<RelationName>,
+    /// Columns whose values in the statistics are not UTF-8, and left out.
+    pub no_utf8: Vec<String>,
 }
 
 pub(crate) async fn read_relations(
@@ -49,10 +51,15 @@ pub(crate) async fn read_relations(
     let of = |fields: Fields<'_>| -> Result<Option<usize>, PostgresError> {
         Ok(places.get(&fields.get::<u32>("relation")?).copied())
     };
-    for row in &reading.rows(COLUMNS, &[]).await? {
+    let mut no_utf8 = Vec::new();
+    for row in &reading.rows_in_any_encoding(COLUMNS).await? {
         let fields = Fields::new(row, doing);
         if let Some(relation) = of(fields)?.and_then(|place| relations.get_mut(place)) {
-            relation.columns.push(column(fields)?);
+            let (column, readable) = column(fields)?;
+            if !readable {
+                no_utf8.push(format!("{}.{}", relation.name, column.name));
+            }
+            relation.columns.push(column);
         }
     }
     for row in &reading.rows(INDEXES, &[]).await? {
@@ -93,7 +100,7 @@ pub(crate) async fn read_relations(
             relation.extended_statistics.push(object);
         }
     }
-    Ok(Relations { relations, unreadable, locked })
+    Ok(Relations { relations, unreadable, locked, no_utf8 })
 }
 
 fn relation(fields: Fields<'_>) -> Result<Relation, PostgresError> {
@@ -147,7 +154,11 @@ fn extended_statistics(
     })
 }
 
-fn column(fields: Fields<'_>) -> Result<Column, PostgresError> {
+/// A column, and whether its values could be read.
+fn column(fields: Fields<'_>) -> Result<(Column, bool), PostgresError> {
+    let common = fields.readable_texts("most_common_values")?;
+    let histogram = fields.readable_texts("histogram")?;
+    let readable = common.is_some() && histogram.is_some();
     let statistics = if fields.get("analyzed")? {
         let fractions: Option<Vec<f64>> = fields.get("most_common_fractions")?;
         Some(ColumnStatistics {
@@ -157,26 +168,27 @@ fn column(fields: Fields<'_>) -> Result<Column, PostgresError> {
                 .and_then(|width| u32::try_from(width).ok())
                 .unwrap_or(0),
             n_distinct: fields.get::<Option<f64>>("n_distinct")?.unwrap_or(0.0),
-            most_common: fields
-                .texts("most_common_values")?
+            most_common: common
+                .unwrap_or_default()
                 .into_iter()
                 .zip(fractions.unwrap_or_default())
                 .collect(),
-            histogram: fields.texts("histogram")?,
+            histogram: histogram.unwrap_or_default(),
             correlation: fields.get("correlation")?,
             elements: elements(fields)?,
         })
     } else {
         None
     };
-    Ok(Column {
+    let column = Column {
         name: fields.get("name")?,
         type_name: fields.get("type_name")?,
         not_null: fields.get("not_null")?,
         has_default: fields.get("has_default")?,
         c_collation: fields.get("c_collation")?,
         statistics,
-    })
+    };
+    Ok((column, readable))
 }
 
 /// Of arrays and full-text values.

@@ -277,6 +277,20 @@ impl Reading<'_> {
         Ok(result)
     }
 
+    /// Like [`Reading::rows`]; texts that are no UTF-8, which a database in SQL_ASCII may hold, come as they are.
+    pub(crate) async fn rows_in_any_encoding(&self, sql: &str) -> Result<Vec<Row>, PostgresError> {
+        match self.attempt(sql, &[]).await? {
+            // character_not_in_repertoire
+            Err(error) if error.sqlstate() == Some("22021") => {
+                self.batch("SET LOCAL client_encoding = 'SQL_ASCII' /* pgassay */").await?;
+                let rows = self.attempt(sql, &[]).await?;
+                self.batch("SET LOCAL client_encoding = 'UTF8' /* pgassay */").await?;
+                rows
+            }
+            result => result,
+        }
+    }
+
     /// Ends the transaction; nothing of it stays.
     pub async fn end(self) -> Result<(), PostgresError> {
         self.batch("ROLLBACK /* pgassay */").await?;

@@ -57,6 +57,7 @@ pub async fn snapshot(session: &Session) -> Result<Snapshot, PostgresError> {
         snapshot: &snapshot,
         unreadable: relations.unreadable,
         locked: &relations.locked,
+        no_utf8: &relations.no_utf8,
         pooled: session.pooled(),
         no_statements: statements.as_ref().err().map(String::as_str),
         guards_unseen: parameters.guards_unseen,

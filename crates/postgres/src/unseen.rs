@@ -10,6 +10,8 @@ pub(crate) struct Observed<'a> {
     pub unreadable: usize,
     /// Relations under an ACCESS EXCLUSIVE lock, left out.
     pub locked: &'a [RelationName],
+    /// Columns whose values in the statistics are not UTF-8.
+    pub no_utf8: &'a [String],
     /// The session is a pooler's.
     pub pooled: bool,
     /// Why pg_stat_statements could not be read.
@@ -24,6 +26,7 @@ pub(crate) fn list(observed: &Observed<'_>) -> Vec<Unseen> {
         other_sessions(observed),
         column_statistics(observed),
         locked(observed),
+        no_utf8(observed),
         statements(observed),
         data_directory(observed),
         host(observed),
@@ -95,6 +98,18 @@ fn locked(observed: &Observed<'_>) -> Option<Unseen> {
         what: format!("relations {}", names.join(", ")),
         why: "another session holds an ACCESS EXCLUSIVE lock on them".into(),
         remedy: "run again when that session has ended its transaction".into(),
+    })
+}
+
+fn no_utf8(observed: &Observed<'_>) -> Option<Unseen> {
+    (!observed.no_utf8.is_empty()).then(|| Unseen {
+        what: format!("values in the statistics of {}", observed.no_utf8.join(", ")),
+        why: "they are not UTF-8, and the database's encoding is SQL_ASCII, which tells no other"
+            .into(),
+        remedy:
+            "nothing is needed: these columns are judged without their values; a database with \
+                 an encoding has them all"
+                .into(),
     })
 }
 

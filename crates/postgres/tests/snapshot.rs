@@ -354,3 +354,33 @@ async fn an_extension_that_is_not_preloaded_is_explained_and_a_locked_relation_d
     assert_eq!(seen.counters.backends_idle_in_transaction, 1);
     locker.client().batch_execute("ROLLBACK").await.unwrap();
 }
+
+#[tokio::test]
+async fn bytes_that_are_no_utf8_in_a_database_without_encoding_cost_only_their_columns_values() {
+    let server = shared();
+    let database = format!("{}_bytes", fresh_database(server));
+    let created =
+        format!("CREATE DATABASE {database} TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C'");
+    run(server, "postgres", &[&created]);
+    run(
+        server,
+        &database,
+        &[
+            "CREATE TABLE t (id int PRIMARY KEY, latin text, utf text, \"größe\" int)",
+            "INSERT INTO t SELECT g, E'M\\xfcller ' || g % 5, 'Müller ' || g % 5, 1 FROM generate_series(1, 1000) g",
+            "ANALYZE t",
+        ],
+    );
+    let session = session(&server.dsn(&database)).await;
+    let snapshot = snapshot(&session).await.unwrap();
+    let table = snapshot.relation(&name("public", "t")).unwrap();
+    let statistics = |column: &str| table.column(column).unwrap().statistics.as_ref().unwrap();
+    assert_eq!(statistics("utf").most_common.len(), 5);
+    assert!(statistics("utf").most_common[0].0.starts_with("Müller"));
+    assert!(statistics("latin").most_common.is_empty());
+    assert_eq!(statistics("latin").n_distinct, 5.0);
+    assert_eq!(statistics("größe").n_distinct, 1.0);
+    let note = snapshot.unseen.iter().find(|unseen| unseen.what.contains("public.t.latin"));
+    assert!(note.unwrap().why.contains("SQL_ASCII"), "{:?}", snapshot.unseen);
+    assert!(!format!("{:?}", snapshot.unseen).contains("t.utf"));
+}
