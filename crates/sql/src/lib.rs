@@ -21,8 +21,8 @@ pub use rewrite::{
     Rewrite, Rule, for_many_keys, renumbered, rewrites, rewrites_of_calls, without_order_index,
 };
 pub use shape::{
-    Catalog, Join, Operator, OperatorJoin, OrderKey, ParameterRole, ParameterUse, Predicate,
-    RelationUse, StatementKind, StatementShape, Subject, ValueKind, shape,
+    Catalog, Condition, Join, Operator, OperatorJoin, OrderKey, ParameterRole, ParameterUse,
+    Predicate, RelationUse, StatementKind, StatementShape, Subject, ValueKind, shape,
 };
 pub use statistics::{analyze_ddl, drop_statistics_ddl, is_only_statistics, statistics_ddl};
 pub use text::{fingerprint, normalise, parameter_count, single_statement, with_literals};

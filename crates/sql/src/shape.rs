@@ -64,6 +64,8 @@ pub struct StatementShape {
     pub relations: Vec<RelationUse>,
     /// Conditions on one relation.
     pub predicates: Vec<Predicate>,
+    /// The alternatives of every OR that is below no other and no NOT.
+    pub choices: Vec<Vec<Condition>>,
     /// Equalities between columns of two relations.
     pub joins: Vec<Join>,
     /// Other operators between two relations: `a.during && b.during`.
@@ -121,6 +123,19 @@ pub struct Predicate {
     pub value: ValueKind,
     /// Below an OR or a NOT, so that it does not restrict on its own.
     pub in_or: bool,
+}
+
+/// What is asked below an OR.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Condition {
+    /// A place in `predicates`.
+    Predicate(usize),
+    /// AND.
+    All(Vec<Condition>),
+    /// OR.
+    Any(Vec<Condition>),
+    /// What the shape does not tell: a subquery, NOT, a comparison of several relations.
+    Unknown,
 }
 
 /// How a condition compares.

@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use pgassay_model::index::RelationName;
-use pgassay_sql::{Catalog, Operator, ParameterRole, StatementKind, Subject, ValueKind, shape};
+use pgassay_sql::{
+    Catalog, Condition, Operator, ParameterRole, StatementKind, Subject, ValueKind, shape,
+};
 use proptest::prelude::*;
 
 struct Shop;
@@ -131,6 +133,16 @@ fn writes_name_what_they_set_and_where_parameters_go() {
 fn alternatives_do_not_restrict_on_their_own() {
     let shape = shape("SELECT 1 FROM users WHERE email = $1 OR username = $2", &Shop).unwrap();
     assert!(shape.predicates.iter().all(|predicate| predicate.in_or));
+}
+
+#[test]
+fn the_alternatives_of_an_or_keep_what_each_of_them_asks_for() {
+    let condition = "(id = 1 AND email = 'x') OR username = $1 OR NOT (id = 2 OR id = 3)";
+    let shape =
+        shape(&format!("SELECT 1 FROM users WHERE id = 4 AND ({condition})"), &Shop).unwrap();
+    use Condition::{All, Predicate, Unknown};
+    let expected = vec![All(vec![Predicate(1), Predicate(2)]), Predicate(3), Unknown];
+    assert_eq!(shape.choices, [expected]);
 }
 
 #[test]

@@ -5,7 +5,7 @@
 use super::{between, moment};
 use pgassay_model::relation::{Column, ColumnStatistics, Relation};
 use pgassay_model::workload::WorkloadStatement;
-use pgassay_sql::{Operator, Predicate, StatementShape, Subject, ValueKind};
+use pgassay_sql::{Condition, Operator, Predicate, StatementShape, Subject, ValueKind};
 use std::cmp::Ordering;
 
 /// DEFAULT_EQ_SEL: an equality without statistics.
@@ -20,6 +20,8 @@ const MATCH: f64 = 0.005;
 const NULL: f64 = 0.005;
 /// Length assumed of a list that can't be seen.
 const LIST_UNKNOWN: f64 = 3.0;
+/// Alternatives of an OR that are estimated one by one.
+const MOST_ALTERNATIVES: usize = 500;
 
 /// An estimated share.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -48,14 +50,53 @@ pub(super) fn of_mention(
     shape: &StatementShape,
     mention: usize,
 ) -> f64 {
-    together(
-        relation,
-        statement,
-        shape
-            .predicates
-            .iter()
-            .filter(|predicate| predicate.relation == mention && !predicate.in_or),
-    )
+    let always = shape
+        .predicates
+        .iter()
+        .filter(|predicate| predicate.relation == mention && !predicate.in_or);
+    let choice = Choice { relation, statement, shape, mention };
+    together(relation, statement, always)
+        * shape.choices.iter().map(|alternatives| choice.any(alternatives)).product::<f64>()
+}
+
+/// An OR as one mention sees it.
+struct Choice<'a> {
+    relation: &'a Relation,
+    statement: &'a WorkloadStatement,
+    shape: &'a StatementShape,
+    mention: usize,
+}
+
+impl Choice<'_> {
+    /// s1 + s2 - s1 s2 (`clauselist_selectivity_or`); alternatives behind the first ones are taken to be like these.
+    fn any(&self, alternatives: &[Condition]) -> f64 {
+        let looked_at = alternatives.len().min(MOST_ALTERNATIVES);
+        let none: f64 =
+            alternatives.iter().take(looked_at).map(|each| 1.0 - self.share(each)).product();
+        let times = alternatives.len() as f64 / looked_at.max(1) as f64;
+        (1.0 - none.powf(times)).clamp(0.0, 1.0)
+    }
+
+    /// Of what is not known, and of what another mention is asked for, everything is let through.
+    fn share(&self, condition: &Condition) -> f64 {
+        match condition {
+            Condition::Unknown => 1.0,
+            Condition::Predicate(_) => self.all(std::slice::from_ref(condition)),
+            Condition::All(parts) => self.all(parts),
+            Condition::Any(parts) => self.any(parts),
+        }
+    }
+
+    fn all(&self, parts: &[Condition]) -> f64 {
+        let own = parts.iter().filter_map(|part| match part {
+            Condition::Predicate(at) => self.shape.predicates.get(*at),
+            _ => None,
+        });
+        let own = own.filter(|predicate| predicate.relation == self.mention);
+        let rest = parts.iter().filter(|part| !matches!(part, Condition::Predicate(_)));
+        together(self.relation, self.statement, own)
+            * rest.map(|part| self.share(part)).product::<f64>()
+    }
 }
 
 /// Share that several conditions let through: the product, but two bounds of one column are one range
@@ -359,6 +400,15 @@ mod tests {
         }
     }
 
+    struct One;
+
+    impl pgassay_sql::Catalog for One {
+        fn columns(&self, _: Option<&str>, _: &str) -> Option<(RelationName, Vec<String>)> {
+            let name = RelationName { schema: "public".into(), name: "t".into() };
+            Some((name, vec!["a".into()]))
+        }
+    }
+
     fn share(statistics: ColumnStatistics, condition: &str, value: Option<&str>) -> Share {
         let relation = relation(statistics);
         let statement = WorkloadStatement {
@@ -370,13 +420,6 @@ mod tests {
             parameter_source: "given".into(),
             ..WorkloadStatement::default()
         };
-        struct One;
-        impl pgassay_sql::Catalog for One {
-            fn columns(&self, _: Option<&str>, _: &str) -> Option<(RelationName, Vec<String>)> {
-                let name = RelationName { schema: "public".into(), name: "t".into() };
-                Some((name, vec!["a".into()]))
-            }
-        }
         let shape = pgassay_sql::shape(&statement.sql, &One).unwrap();
         of(&relation, &statement, shape.predicates.first().unwrap())
     }
@@ -420,6 +463,32 @@ mod tests {
         assert!(found.known && (found.share - 0.2).abs() < 1e-6, "{found:?}");
         let narrow = share(histogram(), "a BETWEEN 1010 AND 1020", None);
         assert!((narrow.share - 0.005).abs() < 1e-6, "{narrow:?}");
+    }
+
+    /// Of `SELECT 1 FROM t WHERE …`.
+    fn share_of_all(condition: &str) -> f64 {
+        let relation = relation(histogram());
+        let sql = format!("SELECT 1 FROM t WHERE {condition}");
+        let shape = pgassay_sql::shape(&sql, &One).unwrap();
+        let statement = WorkloadStatement { sql, ..WorkloadStatement::default() };
+        of_mention(&relation, &statement, &shape, 0)
+    }
+
+    #[test]
+    fn an_or_keeps_what_its_alternatives_keep_and_one_that_is_not_known_keeps_everything() {
+        let of = |condition: &str, expected: f64| {
+            let found = share_of_all(condition);
+            assert!((found - expected).abs() < 1e-6 * expected, "{condition}: {found}");
+        };
+        let one = 1.0 / 10_000.0;
+        of("a = 1 OR a = 2", 2.0 * one - one * one);
+        of("(a = 1 AND a <> 7) OR a = 2", 1.0 - (1.0 - one * (1.0 - one)) * (1.0 - one));
+        of("a = 5 AND (a = 1 OR a = 2)", one * (2.0 * one - one * one));
+        of("a = 1 OR (a = 2 AND (a = 3 OR random() > 0))", 2.0 * one - one * one);
+        of("a = 1 OR random() > 0.5", 1.0);
+        of("a = 1 OR NOT (a = 2)", 1.0);
+        let many: Vec<String> = (0..5_000).map(|i| format!("(a = {i} AND a <> 70000)")).collect();
+        of(&many.join(" OR "), 1.0 - (1.0 - one * (1.0 - one)).powi(5_000));
     }
 
     #[test]

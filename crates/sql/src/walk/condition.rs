@@ -9,21 +9,49 @@ use pg_query::protobuf::{AExpr, AExprKind, BoolExprType, ColumnRef, Node, NullTe
 impl Walk<'_> {
     /// Collects the conditions of a WHERE or ON clause.
     pub(super) fn condition(&mut self, node: Option<&NodeEnum>, in_or: bool) {
-        let Some(node) = node else { return };
-        match node {
-            NodeEnum::BoolExpr(expression) => {
-                let or = in_or || expression.boolop != BoolExprType::AndExpr as i32;
-                if expression.boolop == BoolExprType::NotExpr as i32
-                    && let [Node { node: Some(NodeEnum::ColumnRef(reference)) }] =
-                        expression.args.as_slice()
-                {
-                    self.boolean(reference, "false", in_or);
-                    return;
-                }
-                for argument in &expression.args {
-                    self.condition(argument.node.as_ref(), or);
-                }
+        self.alternative(node, in_or);
+    }
+
+    /// Collects conditions; returns how those below an OR belong together.
+    fn alternative(&mut self, node: Option<&NodeEnum>, in_or: bool) -> Condition {
+        let Some(node) = node else { return Condition::Unknown };
+        let NodeEnum::BoolExpr(expression) = node else {
+            let before = self.shape.predicates.len();
+            self.single(node, in_or);
+            let last = self.shape.predicates.len();
+            let found = !matches!(node, NodeEnum::SubLink(_)) && last > before;
+            return if found { Condition::Predicate(last - 1) } else { Condition::Unknown };
+        };
+        let is = |kind: BoolExprType| expression.boolop == kind as i32;
+        if is(BoolExprType::NotExpr)
+            && let [Node { node: Some(NodeEnum::ColumnRef(reference)) }] =
+                expression.args.as_slice()
+        {
+            let before = self.shape.predicates.len();
+            self.boolean(reference, "false", in_or);
+            let found = self.shape.predicates.len() > before;
+            return if found { Condition::Predicate(before) } else { Condition::Unknown };
+        }
+        let below = in_or || !is(BoolExprType::AndExpr);
+        let parts: Vec<Condition> = expression
+            .args
+            .iter()
+            .map(|argument| self.alternative(argument.node.as_ref(), below))
+            .collect();
+        if is(BoolExprType::AndExpr) {
+            Condition::All(parts)
+        } else if is(BoolExprType::OrExpr) && in_or {
+            Condition::Any(parts)
+        } else {
+            if is(BoolExprType::OrExpr) {
+                self.shape.choices.push(parts);
             }
+            Condition::Unknown
+        }
+    }
+
+    fn single(&mut self, node: &NodeEnum, in_or: bool) {
+        match node {
             NodeEnum::ColumnRef(reference) => self.boolean(reference, "true", in_or),
             NodeEnum::NullTest(test) => {
                 let operator = if test.nulltesttype == NullTestType::IsNull as i32 {
