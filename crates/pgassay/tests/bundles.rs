@@ -162,7 +162,7 @@ fn bodies_and_keys_that_no_advice_needs_stay_and_who_refuses_a_statement_is_told
     for sql in [
         TABLE[0],
         TABLE[1],
-        "CREATE FUNCTION payroll() RETURNS int LANGUAGE sql AS $$ SELECT 4711 /* pentagon */ $$;
+        "CREATE FUNCTION payroll() RETURNS int LANGUAGE sql IMMUTABLE AS $$ SELECT 4711 /* pentagon */ $$;
          CREATE FUNCTION doubled(x int) RETURNS int LANGUAGE sql IMMUTABLE AS $$ SELECT x * 2 /* wanted */ $$;
          CREATE VIEW insiders AS SELECT id FROM visits WHERE secret = 'alice@example.com';
          CREATE VIEW outsiders AS SELECT id, doubled(person) AS twice FROM visits;
@@ -196,7 +196,12 @@ fn bodies_and_keys_that_no_advice_needs_stay_and_who_refuses_a_statement_is_told
         assert!(!not_needed.contains("outsiders") && !not_needed.contains("doubled"), "{said:#}");
         let text = unpacked(&file);
         assert!(!text.contains("pentagon") && !text.contains("alice@example.com"), "{flag}");
-        assert!(text.contains("wanted"), "{flag}");
+        assert!(text.contains("wanted") && !text.contains("payroll"), "{flag}");
+        let bundled: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(
+            bundled["snapshot"]["immutable_functions"],
+            serde_json::json!(["doubled", "public.doubled"])
+        );
         if flag == "--no-data" {
             continue;
         }

@@ -100,6 +100,7 @@ pub async fn export(
     let kept: BTreeSet<&RelationName> =
         blueprint.views.iter().filter_map(|definition| definition.relation.as_ref()).collect();
     snapshot.views.retain(|view| kept.contains(&view.name));
+    needed::leave_out_functions(&mut snapshot, &workload);
     // Told to who exports; a bundle without values has no texts of theirs.
     let mut refused = workload.skipped.clone();
     let mut without_values = Vec::new();

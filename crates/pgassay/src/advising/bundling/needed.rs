@@ -4,6 +4,7 @@
 //! its name stands in a statement, in the definition of a relation, an index, a type or an operator, or in the body of
 //! a function or a view that stays.
 
+use pgassay_model::snapshot::Snapshot;
 use pgassay_model::workload::Workload;
 use pgassay_shadow::Blueprint;
 use pgassay_shadow::blueprint::Definition;
@@ -49,6 +50,25 @@ pub fn leave_out(blueprint: &mut Blueprint, workload: &Workload) -> Vec<String> 
     names
 }
 
+/// Takes the names of functions out of the snapshot that no statement, and no view of the snapshot, has in its text.
+pub fn leave_out_functions(snapshot: &mut Snapshot, workload: &Workload) {
+    let mut known = BTreeSet::new();
+    let statements = workload.statements.iter().map(|statement| &statement.sql);
+    let views = snapshot.views.iter().map(|view| &view.definition);
+    statements.chain(views).for_each(|sql| learn(&mut known, sql));
+    snapshot
+        .immutable_functions
+        .retain(|name| words(own_name(name)).all(|word| known.contains(&word)));
+}
+
+/// Without its schema, since names need none; one in quotes as a whole.
+fn own_name(qualified: &str) -> &str {
+    match qualified.split_once('.') {
+        Some((_, own)) if !qualified.contains('"') => own,
+        _ => qualified,
+    }
+}
+
 /// The name and the arguments of a function.
 fn function(definition: &Definition) -> Option<&str> {
     let rest = FUNCTIONS.iter().find_map(|beginning| definition.sql.strip_prefix(beginning))?;
@@ -66,14 +86,9 @@ fn name(definition: &Definition) -> String {
 
 fn is_named(definition: &Definition, known: &BTreeSet<String>) -> bool {
     match (function(definition), &definition.relation) {
-        // Without its schema, since names need none.
         (Some(function), _) => {
             let qualified = function.split('(').next().unwrap_or_default();
-            let own = match qualified.split_once('.') {
-                Some((_, own)) if !qualified.contains('"') => own,
-                _ => qualified,
-            };
-            words(own).all(|word| known.contains(&word))
+            words(own_name(qualified)).all(|word| known.contains(&word))
         }
         (None, Some(view)) => words(&view.name).all(|word| known.contains(&word)),
         (None, None) => true,
