@@ -234,7 +234,7 @@ async fn a_role_that_may_only_watch_gets_no_shadow_to_rely_on_and_is_told_why() 
     assert_eq!(blueprint.endpoints, []);
     let shadow = Shadow::build(&blueprint, &BuildOptions::default()).await.unwrap();
     let why = shadow.unable_for(&relation("orders")).unwrap();
-    assert!(why.contains("GRANT pg_read_all_data"), "{why}");
+    assert!(why.contains("GRANT SELECT ON shop.orders TO watcher"), "{why}");
     let why = shadow.unable_for(&relation("events")).unwrap();
     assert!(why.contains("statistics of its columns"), "{why}");
 }
