@@ -158,7 +158,7 @@ impl Comparison<'_> {
             }
         }
         let row = Row { who, budget, indexes: indexes.len(), bytes, ratio: after / total, seconds };
-        eprintln!("{who} {budget} MiB: {:.1} MiB, {:.4}", bytes as f64 / MEBI, row.ratio);
+        eprintln!("{who} {budget} MiB: {:.1} MiB, {:.5}", bytes as f64 / MEBI, row.ratio);
         self.rows.push(row);
         drop_indexes(server, DATABASE);
         built
@@ -252,7 +252,7 @@ impl Comparison<'_> {
                 let rows = self.rows.iter().filter(|row| row.who == who && row.budget == *budget);
                 match rows.min_by(|a, b| a.ratio.total_cmp(&b.ratio)) {
                     Some(row) => line.push_str(&format!(
-                        " {:.1} MiB | {} | {:.4} |{}",
+                        " {:.1} MiB | {} | {:.5} |{}",
                         row.bytes as f64 / MEBI,
                         row.indexes,
                         row.ratio,

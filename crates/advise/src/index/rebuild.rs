@@ -6,9 +6,10 @@ use super::search::{Search, Set};
 use super::trial::Trial;
 use std::collections::BTreeSet;
 
-/// Tries for each budget: fewer where there are more moves than so many, which make a try dearer.
+/// Tries for each budget: fewer where there are more moves or statements than so many, which make a try dearer.
 const TRIES: usize = 20;
 const MANY_MOVES: usize = 1_000;
+const MANY_STATEMENTS: usize = 30;
 /// Rounds in which candidates are offered beside the best set, and the part of the budget that each may take at least.
 const PROBES: usize = 3;
 const SPACE: u64 = 10;
@@ -81,7 +82,8 @@ impl Search<'_> {
 
     /// Tries for each budget.
     fn tries(&self) -> usize {
-        (TRIES * MANY_MOVES / self.moves.len().max(MANY_MOVES)).max(1)
+        let tries = TRIES * MANY_MOVES / self.moves.len().max(MANY_MOVES);
+        (tries * MANY_STATEMENTS / self.asked.len().max(MANY_STATEMENTS)).max(1)
     }
 
     /// Does without each index of the best set in turn, and builds anew in the space that leaves.
@@ -104,19 +106,25 @@ impl Search<'_> {
         }
     }
 
-    /// Puts each of the moves worth most into the best set, takes out what is worth least for its size until all fits,
-    /// and goes on from there: how a large index comes in for several small ones.
+    /// Puts each of the moves that would save most beside the best set into it, takes out what is worth least for its
+    /// size until all fits, and goes on from there: how a large index comes in for several small ones.
     pub(super) fn force_each(&mut self, limit: u64) {
         let Some(best) = self.best(limit).filter(|_| limit != u64::MAX) else { return };
         let tries = 2 * self.tries();
-        let forced: Vec<Vec<usize>> = self
+        let mut trial = self.trial(&best.set);
+        self.weigh_moves(&mut trial);
+        let Some(gains) = trial.gains else { return };
+        let mut open: Vec<(f64, &Vec<usize>)> = self
             .moves
             .iter()
-            .filter(|known| known.size <= limit)
-            .map(|known| known.added.clone())
-            .filter(|added| !added.iter().all(|one| best.set.contains(one)))
-            .take(tries)
+            .enumerate()
+            .filter(|(_, known)| known.size <= limit)
+            .map(|(place, known)| (gains.net(place), &known.added))
+            .filter(|(net, _)| *net > 0.0)
             .collect();
+        open.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(b.1)));
+        let forced: Vec<Vec<usize>> =
+            open.into_iter().take(tries).map(|(_, added)| added.clone()).collect();
         for added in forced {
             if self.stop.requested() || self.questions == 0 {
                 return;

@@ -25,9 +25,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 /// Questions beyond those of the rounds: for each of a few statements, for each of more than so many, at least and at
 /// most in all.
 const QUESTIONS: u64 = 95;
-const FEW_STATEMENTS: u64 = 20;
+const FEW_STATEMENTS: usize = 20;
 const MORE_QUESTIONS: u64 = 16;
 const LEAST_QUESTIONS: u64 = 400;
+/// More budgets than that get more in proportion.
+const FEW_BUDGETS: usize = 4;
 const MOST_QUESTIONS: u64 = 20_000;
 
 /// A set of candidates, by position.
@@ -55,11 +57,13 @@ pub(super) struct Move {
     pub size: u64,
 }
 
-/// How many questions may be asked about so many statements.
-fn questions(statements: u64) -> u64 {
-    let few = statements.min(FEW_STATEMENTS);
-    let more = statements - few;
-    (QUESTIONS * few + MORE_QUESTIONS * more).clamp(LEAST_QUESTIONS, MOST_QUESTIONS)
+/// How many questions may be asked about so many statements for so many budgets.
+fn questions(statements: usize, budgets: usize) -> u64 {
+    let few = statements.min(FEW_STATEMENTS) as u64;
+    let more = statements as u64 - few;
+    let questions = QUESTIONS * few + MORE_QUESTIONS * more;
+    let questions = questions * budgets.max(FEW_BUDGETS) as u64 / FEW_BUDGETS as u64;
+    questions.clamp(LEAST_QUESTIONS, MOST_QUESTIONS)
 }
 
 /// The state of a search.
@@ -144,7 +148,7 @@ impl<'a> Search<'a> {
             meets: Vec::new(),
             concerned: Concerned::default(),
             archive: Archive::default(),
-            questions: questions(asked.len() as u64),
+            questions: 0,
             write_costs: QuickMap::default(),
             is_written: Vec::new(),
             before: asked.iter().map(Asked::weighted_before).sum(),
@@ -199,6 +203,7 @@ impl<'a> Search<'a> {
     /// Searches the best sets for all budgets. When it is time to stop, no more questions are asked, and the choice
     /// is made among the plans that are known by then.
     pub(super) fn run(&mut self, budgets: &[Option<Bytes>]) {
+        self.questions = questions(self.asked.len(), budgets.len());
         self.stop.enter(Phase::Asking);
         self.rounds();
         self.one_by_one();

@@ -18,8 +18,9 @@ const READING: f64 = 0.4;
 const ROUND: f64 = 0.05;
 /// Time that a round may take in any case: nobody waits longer for an interrupt to be seen.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Questions of a round, at most.
+/// Questions of a round, at most; without a limit, always.
 const MOST_AT_ONCE: usize = 64;
+const WITHOUT_LIMIT: usize = 16;
 
 /// Where a search stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,9 +107,11 @@ impl Stop {
     }
 
     /// How many questions to ask at once: as many as fit into a small part of the time left, and so few that an
-    /// interrupt is soon seen.
+    /// interrupt is soon seen. Where time is not limited they must not depend on it: an engine makes the candidates of
+    /// a round together, and which of two equal ones a plan uses may follow their order.
     pub(super) fn at_once(&self) -> usize {
-        let allowed = self.left().map_or(PATIENCE, |left| left.mul_f64(ROUND).min(PATIENCE));
+        let Some(left) = self.left() else { return WITHOUT_LIMIT };
+        let allowed = left.mul_f64(ROUND).min(PATIENCE);
         let (asked, taken) = self.asked.get();
         if asked == 0 {
             // The first one tells how long one takes.
@@ -133,9 +136,9 @@ mod tests {
     fn without_a_limit_only_an_interrupt_stops() {
         let interrupt = Interrupt::default();
         let stop = Stop::new(None, interrupt.clone());
-        assert!(!stop.requested() && stop.at_once() == 1);
-        stop.round(1, Duration::from_millis(1));
-        assert_eq!(stop.at_once(), MOST_AT_ONCE);
+        assert!(!stop.requested() && stop.at_once() == WITHOUT_LIMIT);
+        stop.round(1, Duration::from_secs(100));
+        assert_eq!(stop.at_once(), WITHOUT_LIMIT);
         interrupt.request();
         assert!(stop.requested() && stop.stopped());
     }
