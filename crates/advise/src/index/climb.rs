@@ -236,7 +236,7 @@ impl Search<'_> {
     /// Removals and exchanges of single indexes, and additions, while they help.
     fn improve(&mut self, trial: &mut Trial, limit: u64) {
         self.weigh_moves(trial);
-        loop {
+        while !self.stop.requested() {
             let before = self.penalised(trial.objective(), trial.set.len());
             let open: Vec<usize> = (0..self.meets.len())
                 .filter(|relation| !trial.settled.contains(relation))
