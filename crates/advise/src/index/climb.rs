@@ -14,19 +14,18 @@ use std::collections::BinaryHeap;
 pub(super) const STARTS: [f64; 3] = [1.0, 0.5, 0.0];
 /// Times that a set is confirmed and climbed from again.
 const CONFIRMATIONS: usize = 8;
-/// Rounds over the budgets in which parts are torn out and built again.
+/// Rounds over the budgets in which is looked beside the best sets, and in which parts are torn out and built again.
+const PROBING_ROUNDS: usize = 2;
 const REBUILDING_ROUNDS: usize = 3;
 /// Times that a set of many statements without answers is looked at while it is confirmed, whether it can still be
 /// better than the best one.
 const CHECKS: usize = 64;
 /// Indexes taken out one by one when the curve is drawn, at most; of larger sets several at once.
 const STEPS: usize = 60;
-/// Shares of the questions for building sets from nothing, for looking beside the best ones and doing without each
-/// of their indexes, and for each round of tearing out and building again, shared among the budgets.
+/// Shares of the questions for building sets from nothing, for each round of looking beside the best ones and doing
+/// without each of their indexes, and for each round of tearing out and building again, shared among the budgets.
 const STARTING: f64 = 0.3;
 const PROBING: f64 = 0.25;
-/// Rounds over the budgets in which is looked beside the best sets.
-const PROBING_ROUNDS: usize = 2;
 const REBUILDING: f64 = 0.1;
 /// What a budget leaves for estimated sizes: those of a set are right within a per cent or so
 /// (docs/index-quality.md), and a budget is of real bytes.
@@ -153,13 +152,11 @@ impl Search<'_> {
         shake: Option<u64>,
         forbidden: &[usize],
     ) {
-        let moves = std::mem::take(&mut self.moves);
         let mut random = shake.map(Random);
         let mut factor = || random.as_mut().map_or(1.0, |random| 0.67 + 0.66 * random.share());
-        let factors: Vec<f64> = moves.iter().map(|_| factor()).collect();
+        let factors: Vec<f64> = self.moves.iter().map(|_| factor()).collect();
         // One set is built whatever the time.
         let is_first = self.nothing_chosen(limit);
-        self.moves = moves;
         self.weigh_moves(trial);
         let mut scores = vec![0; self.moves.len()];
         let mut heap: BinaryHeap<(u64, Reverse<usize>)> = BinaryHeap::new();

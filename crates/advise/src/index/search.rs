@@ -1,9 +1,9 @@
 //! The candidates, what is known of them, and the search among them.
 //!
-//! A statement's candidates are offered to the engine all at once, a few rounds, then only the narrow ones; what it
-//! picks is the pool (`rounds.rs`; design "indexes": 72 EXPLAINs instead of thousands). Each statement is told which of
-//! them can serve it (`connect.rs`), then sets are sought for all budgets together (`climb.rs`): the answers to one
-//! budget's questions serve the others.
+//! A statement's candidates are offered to the engine all at once, a few rounds, then only the narrow ones, and those of
+//! them one by one that may save enough; what it picks is the pool (`rounds.rs`). Each statement is told which of them
+//! can serve it (`connect.rs`) and offered those of others, then sets are sought for all budgets together (`climb.rs`):
+//! the answers to one budget's questions serve the others.
 
 use super::climb::limit;
 use super::frontier::{Archive, Point};
