@@ -64,6 +64,8 @@ impl Scene {
             // Smaller than the bloated index: what is read for nothing shows.
             ("shared_buffers", "'32MB'"),
             ("autovacuum", "off"),
+            // No checkpoint comes for the volume that is loaded: its parameters are not what is judged here.
+            ("max_wal_size", "'16GB'"),
         ];
         let server = Postgres::start(PostgresOptions {
             settings: settings.map(|(name, value)| (name.into(), value.into())).to_vec(),
@@ -149,16 +151,15 @@ impl Scene {
         answer
     }
 
-    /// As [`Scene::optimize`], at a rate low enough that requests do not wait for each other. All that is proposed is of
-    /// one kind, helps, and is kept exactly where that was told from noise: on a machine that others keep busy, even
-    /// half of the time saved may not be.
+    /// As [`Scene::optimize`], at a rate low enough that requests do not wait for each other. What is proposed of the kind
+    /// helps, and is kept exactly where that was told from noise: on a machine that others keep busy, even half of the
+    /// time saved may not be.
     fn improve(&self, statement: &str, kind: &str, rate: &str) -> Value {
         let answer = self.optimize(statement, &["--rate", rate]);
         // 1: the target on the response time may be out of reach on a busy machine.
         assert!(matches!(answer.status, 0 | 1), "{}", answer.stdout);
         let run = answer.json();
-        for change in run["changes"].as_array().unwrap() {
-            assert_eq!(change["kind"], kind, "{change:#}");
+        for change in all_of(&run["changes"], kind) {
             assert!(mean(change) < -0.1, "{change:#}");
             let improved = change["verdict"] == "improved";
             assert_eq!(
@@ -191,10 +192,14 @@ fn tag() -> String {
     format!("UPDATE docs SET tags = $1 WHERE id = $2\n{}", values.join("\n"))
 }
 
+fn all_of<'v>(changes: &'v Value, kind: &str) -> Vec<&'v Value> {
+    changes.as_array().unwrap().iter().filter(|change| change["kind"] == kind).collect()
+}
+
 fn of<'v>(run: &'v Value, kind: &str) -> &'v Value {
-    run["changes"].as_array().unwrap().iter().find(|change| change["kind"] == kind).unwrap_or_else(
-        || panic!("no {kind}: {:#}\n{:#}", run["changes"], run["plan"]["not_proposed"]),
-    )
+    all_of(&run["changes"], kind).first().copied().unwrap_or_else(|| {
+        panic!("no {kind}: {:#}\n{:#}", run["changes"], run["plan"]["not_proposed"])
+    })
 }
 
 fn mean(change: &Value) -> f64 {
@@ -248,7 +253,7 @@ fn statistics_a_rebuild_and_drops_are_measured_kept_verified_and_taken_back() {
     let size = || -> u64 { scene.value("SELECT pg_relation_size('readings_at')").parse().unwrap() };
     let bloated = size();
     let run = scene.improve(&range(), "reindex", "40");
-    let planned = &run["plan"]["changes"][0];
+    let planned = all_of(&run["plan"]["changes"], "reindex")[0];
     let evidence = planned["evidence"].to_string();
     let source = if counts { "counted by pgstatindex" } else { "estimate from statistics" };
     assert!(evidence.contains(source), "{evidence}");
@@ -260,7 +265,7 @@ fn statistics_a_rebuild_and_drops_are_measured_kept_verified_and_taken_back() {
     // Of three indexes one stays.
     let there = scene.schema().len();
     let run = scene.improve(&tag(), "drop_index", "30");
-    let drops = run["changes"].as_array().unwrap();
+    let drops = all_of(&run["changes"], "drop_index");
     assert_eq!(drops.len(), 2, "{drops:#?}");
     let kept = drops.iter().filter(|drop| drop["state"] == "kept").count();
     assert_eq!(scene.schema().len(), there - kept);
