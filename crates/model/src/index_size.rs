@@ -5,6 +5,7 @@
 //! in selfuncs.c), which makes an index of nearly unique keys look far too small. Here columns are taken as
 //! independent: of columns that depend on each other too large a size is estimated, never too small a one.
 
+mod btree;
 mod census;
 mod gin;
 mod gist;
@@ -21,8 +22,6 @@ pub const BLOCK: f64 = 8192.0;
 /// Usable bytes of an 8 kB B-tree page: less the page header (24) and the B-tree's special space (16);
 /// `SizeOfPageHeaderData` and `BTPageOpaqueData` in the server's sources.
 const PAGE: f64 = BLOCK - 24.0 - 16.0;
-/// B-tree's default fillfactor (manual, CREATE INDEX).
-const BTREE_FILL: f64 = 0.90;
 /// Hash's default fillfactor (manual, CREATE INDEX).
 const HASH_FILL: f64 = 0.75;
 /// Line pointer, and header of an index tuple.
@@ -30,16 +29,10 @@ const LINE_POINTER: f64 = 4.0;
 const TUPLE_HEADER: f64 = 8.0;
 /// `IndexAttributeBitMapData`: one bit for each of at most 32 columns, in entries that hold a NULL.
 const NULL_BITMAP: f64 = 4.0;
-/// A heap tuple's address.
-const TID: f64 = 6.0;
-/// Largest posting list that building an index makes: a tenth of a page (`_bt_load` in nbtsort.c).
-const POSTING: f64 = BLOCK / 10.0 - LINE_POINTER;
 /// BRIN's default `pages_per_range`.
 const PAGES_PER_RANGE: f64 = 128.0;
 /// Heap ranges that one page of BRIN's map addresses (`REVMAP_PAGE_MAXITEMS` in brin_page.h).
 const RANGES_PER_MAP_PAGE: f64 = 1360.0;
-/// Rows that have a key in common, on average, up to which it matters how they are spread.
-const FEW: f64 = 16.0;
 /// Width assumed of what has no statistics, and the mean of what alignment adds to values of varying length.
 const WIDTH_UNKNOWN: f64 = 16.0;
 const SMEARED: f64 = 3.5;
@@ -76,7 +69,7 @@ pub fn pages(
                 Some(groups) => groups.clamp(1.0, rows.max(1.0)),
                 None => keys::distinct_keys(relation, index, rows, expressions),
             });
-            Some(btree_pages(rows, entry, groups))
+            Some(btree::pages(rows, entry, groups))
         }
         "hash" => Some(hash_pages(rows)),
         // A metapage, the range map, and for each range a least and a greatest value of each key.
@@ -244,98 +237,6 @@ fn entry(
     all_there * full + (1.0 - all_there) * stored(aligned(TUPLE_HEADER + NULL_BITMAP), sparse)
 }
 
-/// Pages of a B-tree of `rows` entries of `entry` bytes, `groups` of them distinct; None: not deduplicated.
-pub fn btree_pages(rows: f64, entry: f64, groups: Option<f64>) -> f64 {
-    let single = Items { count: rows, bytes: rows * (entry + LINE_POINTER), listed: 0.0 };
-    let listed = groups.map(|groups| deduplicated(rows, entry, groups));
-    let smallest = listed.map_or(single.leaves(), |listed| single.leaves().min(listed.leaves()));
-    let leaves = smallest.ceil().max(1.0);
-    // Above the leaves a tuple for each page below, and the metapage.
-    let fan_out = (PAGE / (entry + LINE_POINTER)).max(2.0);
-    let mut pages = 1.0 + leaves;
-    let mut level = leaves;
-    while level > 1.0 {
-        level = (level / fan_out).ceil();
-        pages += level;
-    }
-    pages
-}
-
-/// What stands on leaf pages.
-#[derive(Debug, Clone, Copy)]
-struct Items {
-    count: f64,
-    /// Of all, line pointers included.
-    bytes: f64,
-    /// Of those, in posting lists.
-    listed: f64,
-}
-
-impl Items {
-    /// Leaf pages, as `_bt_buildadd` (nbtsort.c) fills them: a page is finished when the next item does not fit, or
-    /// when less is free than the fillfactor leaves, to which it adds what truncating the last item's list would
-    /// free; that last item then moves to the next page.
-    fn leaves(&self) -> f64 {
-        let (item, list) = (self.bytes / self.count.max(1.0), self.listed / self.count.max(1.0));
-        let left = BLOCK * (1.0 - BTREE_FILL) - list;
-        let held = (PAGE - LINE_POINTER - left.max(item)) / item;
-        // Items of one size leave what is not enough for one more; of several sizes half of one, on average.
-        let one_size = list == 0.0 || list > POSTING * 0.9;
-        let held = if one_size { held.floor() } else { held - 0.5 };
-        self.count / held.max(1.0)
-    }
-}
-
-/// Entries whose equal keys share posting lists (manual, "B-Tree Indexes", "Deduplication").
-fn deduplicated(rows: f64, entry: f64, groups: f64) -> Items {
-    let repeated = rows / groups.max(1.0);
-    let most = ((POSTING - entry) / TID).floor().max(1.0);
-    // The items of a key of so many rows: one list, or full ones and, since counts differ, half of one more.
-    let of = |count: f64| {
-        if count < 2.0 {
-            return Items { count: 1.0, bytes: entry + LINE_POINTER, listed: 0.0 };
-        }
-        let lists = if count <= most { 1.0 } else { count / most + 0.5 };
-        let bytes = aligned(entry + TID * count / lists) + LINE_POINTER;
-        Items { count: lists, bytes: lists * bytes, listed: TID * count }
-    };
-    let times = |items: Items, times: f64| Items {
-        count: items.count * times,
-        bytes: items.bytes * times,
-        listed: items.listed * times,
-    };
-    if repeated > FEW {
-        return times(of(repeated), groups);
-    }
-    // Few rows for each key: are there as many of each, as of items of orders of the same size, or is that left to
-    // chance (Poisson's law, no key being empty)? Statistics don't tell, and sizes differ by up to a tenth: the mean.
-    let mut all = Items { count: 0.0, bytes: 0.0, listed: 0.0 };
-    let mut add = |items: Items| {
-        all.count += items.count;
-        all.bytes += items.bytes;
-        all.listed += items.listed;
-    };
-    let (fewer, more) = (repeated.floor(), repeated.fract());
-    add(times(of(fewer), groups * (1.0 - more) / 2.0));
-    add(times(of(fewer + 1.0), groups * more / 2.0));
-    let rate = rate(repeated);
-    let mut chance = (-rate).exp() / -(-rate).exp_m1();
-    for count in 1..=(4.0 * FEW) as u32 {
-        chance *= rate / f64::from(count);
-        add(times(of(f64::from(count)), chance * groups / 2.0));
-    }
-    all
-}
-
-/// The rate of Poisson's law without zero that has that mean: `mean = rate ÷ (1 − e^−rate)`.
-fn rate(mean: f64) -> f64 {
-    let mut rate = (mean - 1.0).max(1e-6);
-    for _ in 0..50 {
-        rate = mean * -(-rate).exp_m1();
-    }
-    rate.max(1e-6)
-}
-
 /// Pages of a hash index: as many buckets as the fillfactor asks for, rounded up to a power of two, above
 /// 1024 in quarters of the step to the next (`_hash_spareindex` in hashutil.c), a metapage and a bitmap page.
 fn hash_pages(rows: f64) -> f64 {
@@ -375,51 +276,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tree_of_unique_integers_has_366_entries_a_page() {
-        // Measured: an index on a bigint key of a million rows has 2,745 pages.
-        let pages = btree_pages(1e6, 16.0, Some(1e6));
-        assert!((pages / 2745.0 - 1.0).abs() < 0.01, "{pages}");
-    }
-
-    #[test]
-    fn lists_of_equal_keys_fill_pages_as_building_does() {
-        // Measured on TPC-H's lineitem (6,001,215 rows) and orders (1,500,000): l_partkey, l_shipdate, l_suppkey,
-        // o_custkey.
-        for (rows, groups, built) in [
-            (6_001_215.0, 200_000.0, 5_504.0),
-            (6_001_215.0, 2_526.0, 5_210.0),
-            (6_001_215.0, 10_000.0, 5_203.0),
-            (1_500_000.0, 99_996.0, 1_536.0),
-        ] {
-            let pages = btree_pages(rows, 16.0, Some(groups));
-            assert!((pages / built - 1.0).abs() < 0.02, "{pages} for {built}");
-        }
-    }
-
-    #[test]
-    fn nearly_unique_keys_take_nearly_as_much_as_unique_ones_and_repeated_ones_less() {
-        let unique = btree_pages(1e6, 16.0, Some(1e6));
-        let nearly = btree_pages(1e6, 16.0, Some(0.98e6));
-        let pairs = btree_pages(1e6, 16.0, Some(0.5e6));
-        let many = btree_pages(1e6, 16.0, Some(1e3));
-        assert!(nearly > 0.97 * unique && nearly <= unique);
-        assert!(pairs < 0.9 * unique && many < 0.4 * unique, "{unique} {pairs} {many}");
-    }
-
-    #[test]
     fn a_numeric_takes_two_bytes_for_four_digits() {
         for (text, bytes) in
             [("0", 3.0), ("7", 5.0), ("0.05", 5.0), ("1234.5", 7.0), ("-173665.47", 9.0)]
         {
             assert_eq!(numeric_bytes(text), bytes, "{text}");
-        }
-    }
-
-    #[test]
-    fn the_rate_of_a_law_without_zero_gives_its_mean() {
-        for mean in [1.001, 1.5, 4.0, 12.0] {
-            let rate = rate(mean);
-            assert!((rate / -(-rate).exp_m1() - mean).abs() < 1e-3 * mean, "{mean} {rate}");
         }
     }
 }

@@ -11,7 +11,6 @@ use crate::copies::on_copy;
 use crate::demo;
 use crate::documents::{can_be_written, read_json, to_json, write_file};
 use crate::failure::{Exit, Failure, chain};
-use crate::judging::estimates;
 use crate::measure::answered::some_answered;
 use crate::measure::bench;
 use crate::measure::driving;
@@ -19,28 +18,22 @@ use crate::measure::side_effects;
 use crate::measure::{self, Options};
 use crate::optimize::goal::Goal;
 use crate::optimize::on_copies;
-use crate::optimize::outcome;
 use crate::optimize::{self, Request};
 use crate::passive;
 use crate::passive::watch;
 use crate::past_runs;
 use crate::progress::Progress;
 use crate::target::{Target, workload_failure};
-use jiff::Timestamp;
-use pgassay_judge::{Design, Margins};
+use crate::verifying;
 use pgassay_model::comparison::Verdict;
 use pgassay_model::interrupt::Interrupt;
 use pgassay_model::measurement::{self, Measurement};
-use pgassay_model::plan::{self, Plan, PlannedChange};
+use pgassay_model::plan::{self, Plan};
 use pgassay_model::run::{ChangeState, Run};
 use pgassay_model::snapshot::Snapshot;
 use pgassay_model::workload::Workload;
 use pgassay_postgres::Session;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-/// How two measurement files are compared.
-const COMPARED: &str = "blocks of the one against blocks of the other: two files do not tell what else changed in between";
 
 /// Runs the command of `cli`.
 pub async fn run(
@@ -64,8 +57,8 @@ pub async fn run(
         }
         Command::Plan(arguments) => context.plan(arguments).await,
         Command::Apply(arguments) => context.apply(arguments).await,
-        Command::Verify(arguments) => context.verify(arguments).await,
-        Command::Compare(arguments) => context.compare(arguments),
+        Command::Verify(arguments) => verifying::verify(&context, arguments).await,
+        Command::Compare(arguments) => verifying::compare(&context, arguments),
         Command::Optimize(arguments) => context.optimize(arguments).await,
         Command::Rollback(arguments) => context.rollback(arguments).await,
         Command::History(arguments) => context.history(arguments),
@@ -80,7 +73,8 @@ pub struct Context<'a> {
     /// Set by Ctrl-C.
     pub interrupt: &'a Interrupt,
     progress: &'a Progress,
-    color: bool,
+    /// Whether the text may hold colours.
+    pub color: bool,
 }
 
 impl Context<'_> {
@@ -109,7 +103,8 @@ impl Context<'_> {
         Ok(self.run_answer(&run, Some(&out), healthy))
     }
 
-    fn run_answer(&self, run: &Run, out: Option<&Path>, yes: bool) -> Answer {
+    /// A run's report, and where it was written.
+    pub fn run_answer(&self, run: &Run, out: Option<&Path>, yes: bool) -> Answer {
         let mut text = pgassay_report::terminal(run, self.color);
         if let Some(out) = out {
             text.push_str(&format!(
@@ -152,7 +147,8 @@ impl Context<'_> {
         Ok(Answer { text, json: to_json(&measurement)?, yes: true })
     }
 
-    fn drive_options(
+    /// How the application is driven, from flags and what the workload is.
+    pub fn drive_options(
         &self,
         drive: &cli::Drive,
         target: &Target,
@@ -179,7 +175,7 @@ impl Context<'_> {
     }
 
     /// Marks what writes though its text only reads, unless it may write anyway.
-    async fn find_hidden_writes(
+    pub async fn find_hidden_writes(
         &self,
         drive: &cli::Drive,
         session: &Session,
@@ -304,107 +300,6 @@ impl Context<'_> {
             text.push_str(&format!("undo: {command}\n"));
         }
         Ok(Answer { text, json: to_json(&run)?, yes: true })
-    }
-
-    async fn verify(&self, arguments: &cli::Verify) -> Result<Answer, Failure> {
-        if driving::on_copy(&arguments.drive) {
-            return Err(Failure::input(
-                "what was applied to the server can't be verified on a copy of it (--writes copy)",
-                "use --writes rollback, or a workload that only reads",
-            ));
-        }
-        let goal = Goal::parse(&arguments.target, &arguments.gain)?;
-        let target = self.target(&arguments.dsn)?;
-        let mut run = past_runs::load_run(&target.state, &arguments.run)?;
-        let stored = past_runs::workload_of(&target.state, &run)?;
-        if arguments.passive.passive {
-            let watch = watch::watch(&arguments.passive, false)?;
-            // What the statements ask for is known from the run's own workload, which its document does not hold.
-            let held = run.plan.as_ref().is_none_or(|plan| plan.workload.is_some());
-            if let Some(plan) = &mut run.plan {
-                plan.workload = stored;
-            }
-            let mut run = passive::verify(&target, run, &watch).await?;
-            if let Some(plan) = run.plan.as_mut().filter(|_| !held) {
-                plan.workload = None;
-            }
-            past_runs::store(&target.state, &run)?;
-            let slower = run.comparison.iter().any(|one| one.verdict == Verdict::Regressed);
-            return Ok(self.run_answer(&run, None, !slower));
-        }
-        let before = run.before.clone().or_else(|| run.plan.as_ref()?.measurement.clone()).ok_or_else(|| {
-            Failure::input(
-                format!("run {} has no measurement from before it", run.run),
-                "plan with `--measurement FILE` (from `pgassay measure -o FILE`), or use `measure` and `compare`",
-            )
-        })?;
-        let session = target.observe().await?;
-        let snapshot = target.snapshot(&session).await?;
-        let console = target.console().await?;
-        let mut workload = match (&arguments.workload, stored) {
-            (None, Some(workload)) => workload,
-            (path, _) => self.workload(path.as_ref(), &session, &snapshot).await?,
-        };
-        self.find_hidden_writes(&arguments.drive, &session, &mut workload).await?;
-        let duration =
-            arguments.drive.duration.unwrap_or(Duration::from_secs_f64(before.duration_s.max(1.0)));
-        let planned: Vec<&PlannedChange> = run.plan.iter().flat_map(|plan| &plan.changes).collect();
-        let most = |wanted| bench::clients(&target, &snapshot, before.mode.connect, wanted);
-        let options = Options {
-            connect: before.mode.connect,
-            protocol: arguments.drive.protocol.map_or(before.mode.protocol, driving::protocol),
-            mode: driving::mode(&arguments.drive, &workload, most)
-                .unwrap_or_else(|| driving::as_before(&before.mode)),
-            duration,
-            block: measure::block_length(duration),
-            awaited_indexes: bench::created_indexes(&planned),
-            ..self.drive_options(&arguments.drive, &target, &snapshot, &workload)?
-        };
-        self.progress.step("measuring again");
-        let mut after =
-            measure::measure(&target, Some(&session), console.as_ref(), &workload, &options)
-                .await?;
-        some_answered(&after)?;
-        after.notes.extend(side_effects::notes(&workload, &snapshot, options.writes));
-        let mut run =
-            outcome::verified(&session, console.as_ref(), run, before, after, &goal).await?;
-        if let Some(plan) = &run.plan {
-            let tested = estimates::check(&target, Some(&workload), plan, &run.changes).await?;
-            run.checks.extend(tested);
-        }
-        past_runs::store(&target.state, &run)?;
-        let yes =
-            !run.comparison.iter().any(|entry| {
-                entry.metric == "latency_mean_ms" && entry.verdict == Verdict::Regressed
-            }) && run.targets.iter().all(|target| target.met);
-        Ok(self.run_answer(&run, None, yes))
-    }
-
-    fn compare(&self, arguments: &cli::Compare) -> Result<Answer, Failure> {
-        let before: Measurement = read_json(&arguments.before, measurement::SCHEMA)?;
-        let after: Measurement = read_json(&arguments.after, measurement::SCHEMA)?;
-        let margins = Margins::default();
-        let comparison = pgassay_judge::compare_measurements(
-            &before,
-            &after,
-            Design::BeforeAfter,
-            &margins,
-            bench::CONFIDENCE,
-        );
-        let (verdict, reason) = pgassay_judge::overall(&comparison, &margins);
-        let text = format!(
-            "{verdict}: {reason}\n{COMPARED}\n\n{}",
-            pgassay_report::comparison_terminal(&comparison, self.color)
-        );
-        let json = serde_json::json!({
-            "schema": "pgassay/comparison/1",
-            "generated_at": Timestamp::now().to_string(),
-            "verdict": verdict,
-            "reason": reason,
-            "design": COMPARED,
-            "comparison": comparison,
-        });
-        Ok(Answer { text, json: json.to_string(), yes: verdict != Verdict::Regressed })
     }
 
     async fn optimize(&self, arguments: &cli::Optimize) -> Result<Answer, Failure> {

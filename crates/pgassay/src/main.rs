@@ -21,6 +21,7 @@ mod past_runs;
 mod progress;
 mod target;
 mod validation;
+mod verifying;
 
 use clap::Parser;
 use failure::{Exit, Failure};

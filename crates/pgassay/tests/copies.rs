@@ -281,6 +281,7 @@ fn where_no_base_backup_can_be_made_a_dump_judges_and_the_server_gets_what_prove
         &shop.file("report"),
         "--json",
     ]));
+    eprintln!("{}", answer.stderr);
     assert!(matches!(answer.status, 0 | 1), "{}{}", answer.stdout, answer.stderr);
     let run = answer.json();
     let said = notes(&run);
@@ -295,6 +296,7 @@ fn where_no_base_backup_can_be_made_a_dump_judges_and_the_server_gets_what_prove
         .collect();
     assert_eq!(kept.len(), 1, "the index that the UPDATE searches by: {}", run["changes"]);
     assert!(kept[0]["comparison"].to_string().contains("two copies"));
+    assert!(run["plan"]["changes"].to_string().contains("\"rehearsed\""), "{}", run["plan"]);
     assert!(kept[0]["reason"].as_str().unwrap().contains("what reads"), "{}", kept[0]["reason"]);
     let statements = run["before"]["statements"].as_array().unwrap();
     assert_eq!(statements.len(), 1, "the server was driven only by what reads");

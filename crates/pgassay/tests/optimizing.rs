@@ -124,13 +124,13 @@ impl Scene {
         workload.display().to_string()
     }
 
-    /// Arguments of `optimize`.
-    fn arguments(&self, statement: &str) -> Vec<String> {
+    /// Arguments of `optimize`, where each measurement takes so long.
+    fn arguments(&self, statement: &str, duration: &str) -> Vec<String> {
         let mut all: Vec<String> = vec!["optimize".into(), self.dsn()];
         for (name, value) in [
             ("--workload", self.workload(statement)),
             ("--out", self.path("report")),
-            ("--duration", "8s".into()),
+            ("--duration", duration.into()),
             ("--warmup", "500ms".into()),
             ("--writes", "rollback".into()),
             // No new index fits: what is judged here is the rest.
@@ -141,8 +141,8 @@ impl Scene {
         all
     }
 
-    fn optimize(&self, statement: &str, more: &[&str]) -> Answer {
-        let mut arguments = self.arguments(statement);
+    fn optimize(&self, statement: &str, duration: &str, more: &[&str]) -> Answer {
+        let mut arguments = self.arguments(statement, duration);
         arguments.push("--json".into());
         arguments.extend(more.iter().map(|&argument| argument.to_owned()));
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -155,7 +155,7 @@ impl Scene {
     /// helps, and is kept exactly where that was told from noise: on a machine that others keep busy, even half of the
     /// time saved may not be.
     fn improve(&self, statement: &str, kind: &str, rate: &str) -> Value {
-        let answer = self.optimize(statement, &["--rate", rate]);
+        let answer = self.optimize(statement, "8s", &["--rate", rate]);
         // 1: the target on the response time may be out of reach on a busy machine.
         assert!(matches!(answer.status, 0 | 1), "{}", answer.stdout);
         let run = answer.json();
@@ -290,7 +290,7 @@ fn a_rebuild_is_not_rehearsed_on_a_dumped_copy_and_judged_on_the_server_itself()
     scene.server.execute(DATABASE, &owner).unwrap();
     let size = || -> u64 { scene.value("SELECT pg_relation_size('readings_at')").parse().unwrap() };
     let bloated = size();
-    let mut arguments = scene.arguments(&range());
+    let mut arguments = scene.arguments(&range(), "6s");
     arguments[1] = scene.server.tcp_dsn(ROLE, PASSWORD, DATABASE);
     arguments.extend(["--rehearse", "--json", "--rate", "40"].map(str::to_owned));
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -320,7 +320,7 @@ fn in_vain() -> Scene {
 fn what_does_not_show_in_the_response_time_is_taken_back() {
     let scene = in_vain();
     let before = scene.schema();
-    let answer = scene.optimize(&pair(), &[]);
+    let answer = scene.optimize(&pair(), "4s", &[]);
     assert!(matches!(answer.status, 0 | 1), "{}", answer.stdout);
     let run = answer.json();
     let statistics = of(&run, "create_statistics");
@@ -334,7 +334,7 @@ fn killed_while_statistics_are_measured_the_rollback_drops_them() {
     let scene = in_vain();
     let before = scene.schema();
     let mut child = command(scene.state())
-        .args(scene.arguments(&pair()))
+        .args(scene.arguments(&pair(), "4s"))
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()

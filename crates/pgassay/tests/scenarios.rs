@@ -31,7 +31,7 @@ fn demo_with(scenario: &str, scale: &str, flags: &[&str]) -> Demo {
         "--scale",
         scale,
         "--duration",
-        "10s",
+        "8s",
         "--out",
         &out,
         "--json",
@@ -158,7 +158,8 @@ fn what_is_slower_on_a_copy_never_reaches_the_server() {
     assert_eq!(changes[0]["state"], "skipped", "{}", changes[0]);
     assert_eq!(changes[0]["verdict"], "regressed", "{}", changes[0]);
     assert!(changes[0]["comparison"].to_string().contains("two copies"));
-    assert!(demo.run["notes"].to_string().contains("rehearsal"), "{}", demo.run["notes"]);
+    let notes = demo.run["notes"].to_string();
+    assert!(notes.contains("rehearsal") && notes.contains("A/A on the two copies"), "{notes}");
 }
 
 #[test]
@@ -180,18 +181,7 @@ fn the_printed_command_takes_a_kept_demonstration_back_exactly() {
     let state = folder.path().join("state");
     let answer = support::pgassay(
         &state,
-        &[
-            "demo",
-            "--scale",
-            "0.05",
-            "--duration",
-            "8s",
-            "--rehearse",
-            "--out",
-            &out,
-            "--keep",
-            "--json",
-        ],
+        &["demo", "--scale", "0.05", "--duration", "8s", "--out", &out, "--keep", "--json"],
     );
     assert_eq!(answer.status, 0, "{}", answer.stderr);
     let stop = answer
@@ -202,8 +192,6 @@ fn the_printed_command_takes_a_kept_demonstration_back_exactly() {
         .to_owned();
     let _stop = Stop(stop);
     let run = answer.json();
-    assert!(run["notes"].to_string().contains("A/A on the two copies"), "{}", run["notes"]);
-    assert!(run["plan"]["changes"].to_string().contains("\"rehearsed\""), "{}", run["plan"]);
     let backup = |name: &str| {
         let path = run["backups"]
             .as_array()

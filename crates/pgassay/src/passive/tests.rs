@@ -20,7 +20,7 @@ use pgassay_model::observation::Observation;
 use pgassay_model::plan::{
     self, Expected, ExpectedSource, Plan, PlanTarget, PlannedChange, Risk, RiskLevel,
 };
-use pgassay_model::run::{ChangeState, RunState};
+use pgassay_model::run::{ChangeState, Run, RunState};
 use pgassay_model::units::Bytes;
 use pgassay_testkit::{Postgres, fresh_database, shared};
 use std::sync::Arc;
@@ -222,6 +222,19 @@ fn watch(buckets: u32) -> Watch {
     Watch { window: BUCKET * buckets, bucket: BUCKET, seed: 42, keep_inconclusive: false }
 }
 
+/// Applies a plan until what its changes do is told from noise, at most three times: a machine that others keep busy may
+/// really change its speed between two windows.
+async fn apply_until_told(scene: &Scene, plan: &Plan, watch: &Watch) -> Run {
+    for _ in 0..2 {
+        let run = passive::apply(&scene.target, plan, watch).await.unwrap();
+        if run.changes.iter().all(|change| change.verdict != Some(Verdict::Inconclusive)) {
+            return run;
+        }
+        past_runs::rollback(&scene.target, &run.run, None).await.unwrap();
+    }
+    passive::apply(&scene.target, plan, watch).await.unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_missing_index_is_an_improvement_and_is_kept_and_can_be_verified_again() {
     let _turn = TURN.lock().await;
@@ -231,7 +244,7 @@ async fn a_missing_index_is_an_improvement_and_is_kept_and_can_be_verified_again
     let change = planned("c1", "indexes", index("orders_customer", "customer"), &[BY_CUSTOMER]);
     let useless = planned("c2", "indexes", index("orders_amount", "amount"), &[]);
     let plan = scene.plan(vec![change, useless]);
-    let run = passive::apply(&scene.target, &plan, &watch(10)).await.unwrap();
+    let run = apply_until_told(&scene, &plan, &watch(10)).await;
 
     let state = |id: &str| run.changes.iter().find(|change| change.id == id).unwrap();
     assert_eq!(state("c1").state, ChangeState::Kept, "{run:#?}");

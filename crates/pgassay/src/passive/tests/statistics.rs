@@ -1,7 +1,9 @@
 //! Extended statistics judged by what the application runs: the time it takes, and whether the planner expects what
 //! comes.
 
-use super::{Application, BY_CUSTOMER, Mix, SHORT, Scene, TURN, index, planned, watch};
+use super::{
+    Application, BY_CUSTOMER, Mix, SHORT, Scene, TURN, apply_until_told, index, planned, watch,
+};
 use crate::passive;
 use crate::past_runs;
 use pgassay_model::change::Change;
@@ -81,7 +83,7 @@ async fn statistics_are_kept_where_estimates_came_nearer_and_taken_back_where_ot
     let useless = planned("c3", "indexes", useless, &[]);
     let mut plan = scene.plan(vec![good, indexed, useless]);
     plan.workload = Some(workload());
-    let run = passive::apply(&scene.target, &plan, &watch(10)).await.unwrap();
+    let run = apply_until_told(&scene, &plan, &watch(10)).await;
     let change = |id: &str| run.changes.iter().find(|change| change.id == id).unwrap();
     assert_eq!(change("c1").state, ChangeState::Kept, "{run:#?}");
     assert!(change("c1").reason.contains("pair: "), "{}", change("c1").reason);
