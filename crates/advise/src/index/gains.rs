@@ -4,14 +4,16 @@
 //! makes anew only the rows of the statements that it concerns, and all exchanges of an index for others are weighed
 //! together. Rows are shared between sets under trial.
 
+use super::knowledge::Knowledge;
 use super::search::{Move, Search};
 use super::trial::Trial;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 /// Rows kept of one statement.
 const MOST_ROWS: usize = 200;
 
-/// Weighted savings of one statement by the moves that concern it, in the order of `Concerned::of_statement`.
+/// Weighted savings of one statement by the moves that concern it, in the order of its [`Addition`]s.
 #[derive(Debug)]
 pub(super) struct Row {
     /// State of what was known of the statement when it was written.
@@ -19,13 +21,23 @@ pub(super) struct Row {
     savings: Vec<f64>,
 }
 
+/// What moves add to one statement's set: of many moves it is the same.
+#[derive(Debug)]
+pub(super) struct Addition {
+    /// Bits of the statement.
+    pub bits: u128,
+    /// The same with all that they cover.
+    pub open: u128,
+    /// The moves, by place.
+    pub moves: Vec<usize>,
+}
+
 /// Which moves concern whom.
 #[derive(Debug, Default)]
 pub(super) struct Concerned {
     /// Changes whenever the moves do.
     pub generation: u64,
-    /// Of each statement, the moves by place, each with its bits there.
-    of_statement: Vec<Vec<(usize, u128)>>,
+    of_statement: Vec<Vec<Addition>>,
     /// Of each relation, the moves with an index on it.
     of_relation: Vec<Vec<usize>>,
 }
@@ -62,11 +74,9 @@ impl Gains {
 impl Search<'_> {
     /// Lists whom each move concerns; after the moves changed.
     pub(super) fn list_concerned(&mut self) {
-        let mut concerned = Concerned {
-            generation: self.concerned.generation + 1,
-            of_statement: vec![Vec::new(); self.knowledge.len()],
-            of_relation: vec![Vec::new(); self.relations.len()],
-        };
+        let mut additions: Vec<BTreeMap<u128, Vec<usize>>> =
+            vec![BTreeMap::new(); self.knowledge.len()];
+        let mut of_relation: Vec<Vec<usize>> = vec![Vec::new(); self.relations.len()];
         for (place, known) in self.moves.iter().enumerate() {
             let members = known.added.iter().filter_map(|one| self.candidates.get(*one));
             let mut touched: Vec<(usize, u128)> =
@@ -80,19 +90,28 @@ impl Search<'_> {
                 same
             });
             for (statement, bits) in touched {
-                if let Some(row) = concerned.of_statement.get_mut(statement) {
-                    row.push((place, bits));
+                if let Some(known) = additions.get_mut(statement) {
+                    known.entry(bits).or_default().push(place);
                 }
             }
             for member in members {
-                if let Some(moves) = concerned.of_relation.get_mut(member.relation)
+                if let Some(moves) = of_relation.get_mut(member.relation)
                     && moves.last() != Some(&place)
                 {
                     moves.push(place);
                 }
             }
         }
-        self.concerned = concerned;
+        let listed = |(knowledge, known): (&mut Knowledge, BTreeMap<u128, Vec<usize>>)| {
+            knowledge.rows.clear();
+            let addition = |(bits, moves)| Addition { bits, open: knowledge.open(bits), moves };
+            known.into_iter().map(addition).collect()
+        };
+        self.concerned = Concerned {
+            generation: self.concerned.generation + 1,
+            of_statement: self.knowledge.iter_mut().zip(additions).map(listed).collect(),
+            of_relation,
+        };
     }
 
     /// Brings what the moves would save up to date with what is known.
@@ -151,36 +170,38 @@ impl Search<'_> {
         trial: &Trial,
         statement: usize,
     ) {
-        let (Some(moves), Some(mask)) =
+        let (Some(additions), Some(mask)) =
             (concerned.of_statement.get(statement), trial.masks.get(statement))
         else {
             return;
         };
-        let Some(row) = self.row(moves, statement, *mask) else { return };
+        let Some(row) = self.row(additions, statement, *mask) else { return };
         if let Some(old) = gains.rows.get_mut(statement) {
-            for (number, ((place, _), saving)) in moves.iter().zip(&row.savings).enumerate() {
+            for (number, (addition, saving)) in additions.iter().zip(&row.savings).enumerate() {
                 let before = old.savings.get(number).copied().unwrap_or(0.0);
-                if *saving != before {
+                if *saving == before {
+                    continue;
+                }
+                for place in &addition.moves {
                     if let Some(read) = gains.read.get_mut(*place) {
                         *read += saving - before;
                     }
-                    gains.changed.push(*place);
                 }
+                gains.changed.extend(&addition.moves);
             }
             *old = row;
         }
     }
 
     /// What a statement would save by the moves that concern it, beside a set.
-    fn row(&mut self, moves: &[(usize, u128)], statement: usize, mask: u128) -> Option<Rc<Row>> {
+    fn row(&mut self, additions: &[Addition], statement: usize, mask: u128) -> Option<Rc<Row>> {
         let knowledge = self.knowledge.get_mut(statement)?;
-        let known = knowledge.rows.get(&mask).filter(|row| row.savings.len() == moves.len());
-        if let Some(row) = known {
+        if let Some(row) = knowledge.rows.get(&mask) {
             return Some(Rc::clone(row));
         }
         let weight = self.asked.get(statement)?.statement.weight;
         let now = knowledge.estimate(mask).cost;
-        let costs = knowledge.expect_each(mask, moves);
+        let costs = knowledge.expect_each(mask, additions);
         let savings = costs.into_iter().map(|cost| weight * (now - cost)).collect();
         let row = Rc::new(Row { version: knowledge.version, savings });
         if knowledge.rows.len() >= MOST_ROWS {
@@ -219,18 +240,23 @@ impl Search<'_> {
         let mut read = gains.read.clone();
         let touches = self.candidates.get(out).map_or(Vec::new(), |known| known.touches.clone());
         for (statement, bit) in touches {
-            let (Some(moves), Some(now), Some(mask)) = (
+            let (Some(additions), Some(now), Some(mask)) = (
                 concerned.of_statement.get(statement),
                 gains.rows.get(statement),
                 trial.masks.get(statement),
             ) else {
                 continue;
             };
-            let Some(then) = self.row(moves, statement, mask & !bit) else { continue };
-            for ((place, _), (then, now)) in moves.iter().zip(then.savings.iter().zip(&now.savings))
-            {
-                if let Some(read) = read.get_mut(*place) {
-                    *read += then - now;
+            let Some(then) = self.row(additions, statement, mask & !bit) else { continue };
+            let savings = then.savings.iter().zip(&now.savings);
+            for (addition, (then, now)) in additions.iter().zip(savings) {
+                if then == now {
+                    continue;
+                }
+                for place in &addition.moves {
+                    if let Some(read) = read.get_mut(*place) {
+                        *read += then - now;
+                    }
                 }
             }
         }

@@ -5,7 +5,7 @@
 //! costs, since more indexes only help); between them lies an expectation that steers the search, and that is
 //! never reported. Where answers disappoint it, less is expected of that statement.
 
-use super::gains::Row;
+use super::gains::{Addition, Row};
 use super::quick_hash::QuickMap;
 use std::rc::Rc;
 
@@ -141,7 +141,7 @@ impl Knowledge {
 
     /// The costs expected under a set with each of several additions, as [`Knowledge::estimate`] has them where some plan
     /// known speaks for the addition, else that of the set: what does not depend on the addition is looked at once.
-    pub(super) fn expect_each(&mut self, set: u128, additions: &[(usize, u128)]) -> Vec<f64> {
+    pub(super) fn expect_each(&mut self, set: u128, additions: &[Addition]) -> Vec<f64> {
         let now = self.estimate(set).cost;
         let (possible, _) = self.possible(set);
         let cheaper: Vec<(u128, f64)> = self
@@ -153,9 +153,9 @@ impl Knowledge {
         let around: Vec<&Planned> =
             self.plans.iter().filter(|plan| set & !plan.offered == 0).collect();
         let open = self.open(set);
-        let expect = |added: u128| {
-            let new = added & !set;
-            let with = self.open(new) | open;
+        let expect = |addition: &Addition| {
+            let new = addition.bits & !set;
+            let with = addition.open | open;
             // No plan known speaks for it, nor for what it covers.
             if with & !open & self.useful == 0 {
                 return now;
@@ -173,7 +173,7 @@ impl Knowledge {
             }
             if least >= most { most } else { self.hope(with, most).max(least) }
         };
-        additions.iter().map(|(_, added)| expect(*added)).collect()
+        additions.iter().map(expect).collect()
     }
 
     fn compute(&self, set: u128) -> Estimate {
@@ -211,7 +211,7 @@ impl Knowledge {
     }
 
     /// A set, with all that its indexes cover: an index saves what those save.
-    fn open(&self, set: u128) -> u128 {
+    pub(super) fn open(&self, set: u128) -> u128 {
         ones(set).fold(set, |all, bit| all | self.covered_by(bit))
     }
 
@@ -313,10 +313,13 @@ mod tests {
                 known.learn(Planned { offered, used, cost: 100.0 - saved as f64 });
             }
             let set = u128::from(random.below(1 << 10));
-            let additions: Vec<(usize, u128)> =
-                (0..20).map(|place| (place, u128::from(random.below(1 << 10)))).collect();
+            let mut addition = || {
+                let bits = u128::from(random.below(1 << 10));
+                Addition { bits, open: known.open(bits), moves: Vec::new() }
+            };
+            let additions: Vec<Addition> = (0..20).map(|_| addition()).collect();
             let together = known.expect_each(set, &additions);
-            for ((_, added), together) in additions.into_iter().zip(together) {
+            for (Addition { bits: added, .. }, together) in additions.into_iter().zip(together) {
                 let new = known.open(added & !set) & !known.open(set);
                 if new & known.useful == 0 {
                     assert_eq!(known.estimate(set).cost, together);
