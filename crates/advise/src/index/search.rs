@@ -26,7 +26,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 /// most in all.
 const QUESTIONS: u64 = 95;
 const FEW_STATEMENTS: usize = 20;
-const MORE_QUESTIONS: u64 = 16;
+const MORE_QUESTIONS: u64 = 40;
 const LEAST_QUESTIONS: u64 = 400;
 /// More budgets than that get more in proportion.
 const FEW_BUDGETS: usize = 4;
