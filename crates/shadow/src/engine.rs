@@ -37,6 +37,7 @@ impl Shadow {
             explain: Explain::new(self.session().await?),
             more: Vec::new(),
             snapshot: snapshot.clone(),
+            numbers: HashMap::new(),
             candidates: HashMap::new(),
             existing: HashMap::new(),
             named: HashMap::new(),
@@ -50,15 +51,20 @@ impl Shadow {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Question {
     statement: String,
-    sql: String,
-    indexes: BTreeSet<String>,
+    /// The statement's text and the indexes, by number.
+    sql: usize,
+    indexes: BTreeSet<usize>,
     hidden: BTreeSet<(String, String)>,
     parameters: Vec<(String, String)>,
 }
 
+/// An index with its number: definitions are compared once for each question.
+type Numbered<'h> = (usize, &'h IndexDefinition);
+
 /// What is known of a statement's text.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Named {
+    number: usize,
     /// Relations on which an index can matter; None: any.
     relations: Option<BTreeSet<String>>,
     /// Why its plans can't be relied on.
@@ -72,13 +78,14 @@ struct Engine {
     /// Sessions that plan at the same time, where many questions come at once.
     more: Vec<Arc<Explain>>,
     snapshot: Snapshot,
-    /// By DDL.
-    candidates: HashMap<String, Result<Candidate, WhatIfError>>,
+    numbers: HashMap<IndexDefinition, usize>,
+    /// By number, as extents are.
+    candidates: HashMap<usize, Result<Candidate, WhatIfError>>,
     /// Existing indexes with those of partitions, by schema and name.
     existing: HashMap<(String, String), Vec<u32>>,
-    named: HashMap<String, Named>,
+    named: HashMap<String, Arc<Named>>,
     costs: HashMap<Question, Result<PlannedCost, WhatIfError>>,
-    extents: HashMap<String, Option<Extent>>,
+    extents: HashMap<usize, Option<Extent>>,
 }
 
 impl WhatIf for Engine {
@@ -115,7 +122,8 @@ impl WhatIf for Engine {
     }
 
     fn index_size(&mut self, index: &IndexDefinition) -> Option<Bytes> {
-        self.extent(index).map(|extent| Bytes(extent.pages * crate::pages::PAGE as u64))
+        let number = self.number(index);
+        self.extent((number, index)).map(|extent| Bytes(extent.pages * crate::pages::PAGE as u64))
     }
 
     fn calls(&self) -> u64 {
@@ -129,38 +137,47 @@ impl Engine {
         &mut self,
         statement: &WorkloadStatement,
         hypothesis: &'h Hypothesis,
-    ) -> Result<(Question, Vec<&'h IndexDefinition>), WhatIfError> {
+    ) -> Result<(Question, Vec<Numbered<'h>>), WhatIfError> {
         let named = self.named(&statement.sql);
-        if let Some(reason) = named.lacking {
-            return Err(unsupported(reason));
+        if let Some(reason) = &named.lacking {
+            return Err(unsupported(reason.clone()));
         }
         let matters = |relation: &RelationName| {
             named.relations.as_ref().is_none_or(|all| all.contains(&relation.to_string()))
         };
-        let indexes: Vec<&IndexDefinition> =
-            hypothesis.indexes.iter().filter(|index| matters(&index.relation)).collect();
+        let indexes = hypothesis.indexes.iter().filter(|index| matters(&index.relation));
+        let indexes: Vec<Numbered<'_>> = indexes.map(|index| (self.number(index), index)).collect();
         let question = Question {
             statement: statement.id.clone(),
-            sql: statement.sql.clone(),
-            indexes: indexes.iter().map(|index| index_ddl(index, false)).collect(),
+            sql: named.number,
+            indexes: indexes.iter().map(|(number, _)| *number).collect(),
             hidden: hypothesis.hidden.iter().cloned().collect(),
             parameters: hypothesis.parameters.clone(),
         };
         Ok((question, indexes))
     }
 
+    fn number(&mut self, index: &IndexDefinition) -> usize {
+        if let Some(known) = self.numbers.get(index) {
+            return *known;
+        }
+        let number = self.numbers.len();
+        self.numbers.insert(index.clone(), number);
+        number
+    }
+
     /// The indexes to switch, and what plans call those that are candidates.
     fn arranged(
         &mut self,
-        indexes: &[&IndexDefinition],
+        indexes: &[Numbered<'_>],
         hypothesis: &Hypothesis,
     ) -> Result<(BTreeSet<u32>, HashMap<String, String>), WhatIfError> {
         let mut switched = BTreeSet::new();
         let mut names = HashMap::new();
         for index in indexes {
-            let candidate = self.candidate(index)?;
+            let candidate = self.candidate(*index)?;
             switched.extend(candidate.oids);
-            names.extend(candidate.names.into_iter().map(|name| (name, index.name.clone())));
+            names.extend(candidate.names.into_iter().map(|name| (name, index.1.name.clone())));
         }
         for hidden in &hypothesis.hidden {
             switched.extend(self.existing(hidden)?);
@@ -171,7 +188,7 @@ impl Engine {
     fn ask(
         &mut self,
         statement: &WorkloadStatement,
-        indexes: &[&IndexDefinition],
+        indexes: &[Numbered<'_>],
         hypothesis: &Hypothesis,
     ) -> Result<PlannedCost, WhatIfError> {
         let (switched, names) = self.arranged(indexes, hypothesis)?;
@@ -192,21 +209,22 @@ impl Engine {
     }
 
     /// The candidate of this definition, created when it is first asked for.
-    fn candidate(&mut self, index: &IndexDefinition) -> Result<Candidate, WhatIfError> {
-        let ddl = index_ddl(index, false);
-        if let Some(known) = self.candidates.get(&ddl) {
+    fn candidate(&mut self, numbered: Numbered<'_>) -> Result<Candidate, WhatIfError> {
+        let (number, index) = numbered;
+        if let Some(known) = self.candidates.get(&number) {
             return known.clone();
         }
-        let extent = self.extent_or_unknown(index);
+        let extent = self.extent_or_unknown(numbered);
+        let ddl = || index_ddl(index, false);
         let candidate = match self.make(&[(index, extent)]) {
             Ok(Ok(made)) => made
                 .into_iter()
                 .next()
-                .ok_or_else(|| unsupported(format!("{ddl}: it was not created"))),
-            Ok(Err(refused)) => Err(unsupported(format!("{ddl}: {refused}"))),
+                .ok_or_else(|| unsupported(format!("{}: it was not created", ddl()))),
+            Ok(Err(refused)) => Err(unsupported(format!("{}: {refused}", ddl()))),
             Err(error) => return Err(unsupported(error.to_string())),
         };
-        self.candidates.insert(ddl, candidate.clone());
+        self.candidates.insert(number, candidate.clone());
         candidate
     }
 
@@ -223,7 +241,7 @@ impl Engine {
         })
     }
 
-    fn extent_or_unknown(&mut self, index: &IndexDefinition) -> Extent {
+    fn extent_or_unknown(&mut self, index: Numbered<'_>) -> Extent {
         let unknown = Extent { pages: UNKNOWN_PAGES, rows: 0.0, has_ends: false };
         self.extent(index).unwrap_or(unknown)
     }
@@ -244,21 +262,21 @@ impl Engine {
         Ok(oids)
     }
 
-    fn named(&mut self, sql: &str) -> Named {
+    fn named(&mut self, sql: &str) -> Arc<Named> {
         if let Some(known) = self.named.get(sql) {
-            return known.clone();
+            return Arc::clone(known);
         }
-        let named = Named {
+        let named = Arc::new(Named {
+            number: self.named.len(),
             relations: named_relations(&self.snapshot, sql),
             lacking: lacking(&self.shadow, &self.snapshot, sql),
-        };
-        self.named.insert(sql.to_owned(), named.clone());
+        });
+        self.named.insert(sql.to_owned(), Arc::clone(&named));
         named
     }
 
-    fn extent(&mut self, index: &IndexDefinition) -> Option<Extent> {
-        let ddl = index_ddl(index, false);
-        if let Some(known) = self.extents.get(&ddl) {
+    fn extent(&mut self, (number, index): Numbered<'_>) -> Option<Extent> {
+        if let Some(known) = self.extents.get(&number) {
             return *known;
         }
         let shadow = Arc::clone(&self.shadow);
@@ -271,7 +289,7 @@ impl Engine {
             .ok()
             .flatten()
             .map(|(pages, rows)| Extent { pages, rows, has_ends: has_ends(&self.snapshot, index) });
-        self.extents.insert(ddl, extent);
+        self.extents.insert(number, extent);
         extent
     }
 }

@@ -14,17 +14,22 @@ const TID: f64 = 6.0;
 /// A largest posting list with its key, in whole steps of MAXALIGN: a tenth of a page, rounded down, less a line
 /// pointer (`_bt_load` in nbtsort.c, `_bt_dedup_save_htid` in nbtdedup.c).
 const POSTING: f64 = 808.0;
+/// Bytes of the largest entry that is let in (`BTMaxItemSize` in nbtree.h); longer values are compressed, or refused.
+const LARGEST: f64 = 2704.0;
 /// Rows that have a key in common, on average, up to which it matters how they are spread.
 const FEW: f64 = 16.0;
-/// Pages laid out until their mean is taken for all others.
-const LAID_OUT: f64 = 32.0;
+/// Pages and items laid out, whichever comes first, until the mean of the pages is taken for all others.
+const PAGES: f64 = 32.0;
+const ITEMS: usize = 600;
 /// (√5 − 1) ÷ 2: its multiples, without their whole part, are spread evenly over 0 to 1 however many there are.
 const GOLDEN: f64 = 0.618_033_988_749_895;
 
 /// Pages of a B-tree of `rows` entries of `entry` bytes, `groups` of them distinct; None: not deduplicated.
 pub(super) fn pages(rows: f64, entry: f64, groups: Option<f64>) -> f64 {
-    let single = leaves(rows, std::iter::repeat(Item { rows: 1.0, bytes: entry, list: 0.0 }), 2.0);
-    let listed = groups.map(|groups| leaves(rows, lists(rows, entry, groups), LAID_OUT));
+    let entry = entry.min(LARGEST);
+    let single = leaves(rows, std::iter::repeat(Item { rows: 1.0, bytes: entry, list: 0.0 }));
+    let groups = groups.filter(|groups| *groups < rows);
+    let listed = groups.map(|groups| leaves(rows, lists(rows, entry, groups)));
     let leaves = listed.map_or(single, |listed| single.min(listed)).ceil().max(1.0);
     // Above the leaves a tuple for each page below, and the metapage.
     let fan_out = (PAGE * INNER_FILL / (entry + LINE_POINTER)).max(2.0);
@@ -47,16 +52,16 @@ struct Item {
     list: f64,
 }
 
-/// Leaf pages of so many rows, from laying out at most `laid_out` pages, as `_bt_buildadd` (nbtsort.c) does: a page is
-/// finished when the next item does not fit beside an address, or when less is free than the fillfactor leaves, to
-/// which is added what truncating the last item's list would free. The last item then moves to the next page: its key
-/// without the list is the page's high key, for which a line pointer was kept.
-fn leaves(rows: f64, items: impl Iterator<Item = Item>, laid_out: f64) -> f64 {
+/// Leaf pages of so many rows, from laying out the first ones as `_bt_buildadd` (nbtsort.c) does: a page is finished
+/// when the next item does not fit beside an address, or when less is free than the fillfactor leaves, to which is
+/// added what truncating the last item's list would free. The last item then moves to the next page: its key without
+/// the list is the page's high key, for which a line pointer was kept.
+fn leaves(rows: f64, items: impl Iterator<Item = Item>) -> f64 {
     const EMPTY: f64 = PAGE - LINE_POINTER;
     let (mut free, mut on_page, mut held) = (EMPTY, 0_u32, 0.0);
     let (mut pages, mut finished, mut placed) = (0.0, 0.0, 0.0);
     let mut last = Item { rows: 0.0, bytes: 0.0, list: 0.0 };
-    for item in items {
+    for (number, item) in items.enumerate() {
         if placed >= rows {
             break;
         }
@@ -64,7 +69,7 @@ fn leaves(rows: f64, items: impl Iterator<Item = Item>, laid_out: f64) -> f64 {
         if left < item.bytes + aligned(TID) || (left + last.list < LEFT_FREE && on_page > 1) {
             pages += 1.0;
             finished += held - last.rows;
-            if pages >= laid_out {
+            if pages >= PAGES || number >= ITEMS {
                 return rows / finished.max(1.0) * pages;
             }
             (free, on_page, held) = (EMPTY - last.bytes - LINE_POINTER, 1, last.rows);
@@ -173,6 +178,14 @@ mod tests {
         let many = pages(1e6, 16.0, Some(1e3));
         assert!(nearly > 0.97 * unique && nearly <= unique);
         assert!(pairs < 0.9 * unique && many < 0.4 * unique, "{unique} {pairs} {many}");
+    }
+
+    #[test]
+    fn the_widest_entries_stand_two_to_a_page() {
+        // Three fit, and the last one of a page moves to the next.
+        assert_eq!(pages(3_000.0, 2704.0, None), pages(3_000.0, 9000.0, None));
+        let pages = pages(3_000.0, 2704.0, None);
+        assert!((1_500.0..4_000.0).contains(&pages), "{pages}");
     }
 
     #[test]

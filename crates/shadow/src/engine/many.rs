@@ -1,6 +1,6 @@
 //! Many questions at once: the candidates of a relation are made together, and as many sessions plan as there are cores.
 
-use super::{Engine, plan};
+use super::{Engine, Numbered, plan};
 use crate::build::Shadow;
 use crate::candidates::Extent;
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -8,7 +8,6 @@ use pgassay_model::index::{IndexDefinition, RelationName};
 use pgassay_model::what_if::{Hypothesis, PlannedCost, WhatIf, WhatIfError};
 use pgassay_model::workload::WorkloadStatement;
 use pgassay_postgres::what_if::{Explain, refusal, summary};
-use pgassay_sql::index_ddl;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -98,23 +97,22 @@ impl Engine {
 
     /// Makes the candidates that are not there yet, those of a relation at once. One that is refused spoils the rest,
     /// so these are then made when they are asked for, each alone.
-    fn make_together<'i>(&mut self, wanted: impl Iterator<Item = &'i IndexDefinition>) {
-        type Wanted<'i> = BTreeMap<String, (&'i IndexDefinition, Extent)>;
+    fn make_together<'i>(&mut self, wanted: impl Iterator<Item = Numbered<'i>>) {
+        type Wanted<'i> = BTreeMap<usize, (&'i IndexDefinition, Extent)>;
         let mut groups: BTreeMap<(&RelationName, bool), Wanted<'i>> = BTreeMap::new();
-        for index in wanted {
-            let ddl = index_ddl(index, false);
-            if !self.candidates.contains_key(&ddl) {
-                let extent = self.extent_or_unknown(index);
+        for (number, index) in wanted {
+            if !self.candidates.contains_key(&number) {
+                let extent = self.extent_or_unknown((number, index));
                 let group = groups.entry((&index.relation, extent.has_ends)).or_default();
-                group.insert(ddl, (index, extent));
+                group.insert(number, (index, extent));
             }
         }
         for group in groups.into_values().filter(|group| group.len() > 1) {
-            let (ddl, indexes): (Vec<String>, Vec<(&IndexDefinition, Extent)>) =
+            let (numbers, indexes): (Vec<usize>, Vec<(&IndexDefinition, Extent)>) =
                 group.into_iter().unzip();
             match self.make(&indexes) {
                 Ok(Ok(made)) => {
-                    self.candidates.extend(ddl.into_iter().zip(made.into_iter().map(Ok)));
+                    self.candidates.extend(numbers.into_iter().zip(made.into_iter().map(Ok)));
                 }
                 Ok(Err(refused)) => tracing::debug!(refused, "candidates are made one by one"),
                 Err(error) => tracing::debug!(%error, "candidates are made one by one"),
