@@ -195,7 +195,17 @@ fn severity(line: &[u8], at: usize) -> Option<(Severity, usize)> {
     let rest = line.get(at..)?;
     let blank = spaces(rest);
     let (severity, message) = Severity::at_start(rest.get(blank..)?)?;
-    Some((severity, at + blank + message))
+    let message = blank + message;
+    Some((severity, at + message + error_code(rest.get(message..)?)))
+}
+
+/// Length of the SQLSTATE before a message: `log_error_verbosity = verbose` writes `LOG:  00000: duration: …`.
+fn error_code(message: &[u8]) -> usize {
+    let is_code = message.split_at_checked(5).is_some_and(|(code, rest)| {
+        code.iter().all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase())
+            && rest.starts_with(b": ")
+    });
+    if is_code { 7 } else { 0 }
 }
 
 fn spaces(text: &[u8]) -> usize {

@@ -56,10 +56,18 @@ pub fn capture_logs(paths: &[PathBuf], options: &LogOptions) -> Result<LogCaptur
         source.language().map(|language| LogError::Language { path: source.path.clone(), language })
     });
     for source in sources {
+        let (path, language) = (source.path.clone(), source.language());
+        let known = collector.tally.statements;
         match read.source(source, &prefix, &mut collector) {
             Ok(()) | Err(LogError::WrongPrefix { .. } | LogError::NoEntries { .. })
                 if foreign.is_some() && collector.tally.statements == 0 => {}
             result => result?,
+        }
+        if let Some(language) = language.filter(|_| collector.tally.statements == known) {
+            read.cut.push(format!(
+                "{} is in {language}: none of its statements are counted, only English logs can be read (lc_messages)",
+                path.display()
+            ));
         }
     }
     if collector.tally.statements == 0
@@ -99,7 +107,7 @@ pub fn capture_logs(paths: &[PathBuf], options: &LogOptions) -> Result<LogCaptur
 pub(crate) struct Reading {
     /// Files and their formats.
     pub files: Vec<(PathBuf, &'static str)>,
-    /// Why files were not read to their ends.
+    /// Why files were not read, or not to their ends.
     pub cut: Vec<String>,
     /// Entries over 4 MB.
     pub too_long: u64,

@@ -5,6 +5,7 @@ use crate::log::format::{Registered, recognised};
 use crate::log::language;
 use crate::log::prefix::Prefix;
 use crate::log::time::Micros;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -86,6 +87,7 @@ impl Source {
 }
 
 /// Opens all logs in order of their first entries; a directory stands for the files in it, `-` for standard input.
+/// A file that is given twice is read once.
 pub(crate) fn sources(paths: &[PathBuf], prefix: &Prefix) -> Result<Vec<Source>, LogError> {
     let mut files = Vec::new();
     for path in paths {
@@ -109,6 +111,8 @@ pub(crate) fn sources(paths: &[PathBuf], prefix: &Prefix) -> Result<Vec<Source>,
         let place = paths.first().map_or("nothing".into(), |path| path.display().to_string());
         return Err(LogError::NoFiles { place });
     }
+    let mut known = BTreeSet::new();
+    files.retain(|path| path.canonicalize().map_or(true, |path| known.insert(path)));
     let mut sources =
         files.iter().map(|path| source(path, prefix)).collect::<Result<Vec<_>, _>>()?;
     // Stable: files without times stay as they were given, behind the others.

@@ -13,6 +13,8 @@ pub(crate) struct Stderr {
     counts: Counts,
     /// The rest of a line is thrown away: it belongs to an entry that is too long.
     dropping: bool,
+    /// Every line ends with a newline: one that does not was cut off, or is still being written.
+    lines_end: bool,
     message: Vec<u8>,
     detail: Vec<u8>,
 }
@@ -38,9 +40,15 @@ impl Stderr {
             prefix: prefix.clone(),
             counts: Counts::default(),
             dropping: false,
+            lines_end: true,
             message: Vec::new(),
             detail: Vec::new(),
         }
+    }
+
+    /// For texts of one entry each, without a newline at the end.
+    pub(crate) fn of_pieces(prefix: &Prefix) -> Self {
+        Stderr { lines_end: false, ..Stderr::new(prefix) }
     }
 
     fn give(&mut self, data: &[u8], open: &Open<'_>, entries: &mut dyn FnMut(&Entry<'_>)) {
@@ -70,6 +78,15 @@ impl Format for Stderr {
         while let Some(rest) = data.get(at..).filter(|rest| !rest.is_empty()) {
             let length = match memchr(b'\n', rest) {
                 Some(length) => length,
+                None if end && self.lines_end && (open.is_some() || self.counts.entries > 0) => {
+                    self.counts.foreign(b"the last line, which is cut off");
+                    let continues = rest.first() == Some(&b'\t');
+                    open = open.filter(|open| !(continues && open.last == Part::Message));
+                    if let Some(open) = open.as_mut().filter(|open| open.last == Part::Detail) {
+                        open.detail = if continues { 0..0 } else { open.detail.clone() };
+                    }
+                    break;
+                }
                 None if end => rest.len(),
                 None => return consumed,
             };

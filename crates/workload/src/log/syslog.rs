@@ -108,7 +108,7 @@ impl Syslog {
     pub(crate) fn new(prefix: &Prefix) -> Self {
         Syslog {
             prefix: prefix.clone(),
-            text: Stderr::new(prefix),
+            text: Stderr::of_pieces(prefix),
             counts: Counts::default(),
             dropping: false,
             open: BTreeMap::new(),
