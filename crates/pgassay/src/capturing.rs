@@ -33,6 +33,16 @@ pub async fn capture(context: &Context<'_>, arguments: &cli::Capture) -> Result<
                 Some(window) => within(context, &target, &session, window).await?,
             };
             let mut workload = commands::capture(&session, &snapshot, arguments.limit).await?;
+            if workload.statements.is_empty() && !snapshot.server.monitor {
+                let user = &snapshot.server.user;
+                return Err(Failure::new(
+                    Exit::Missing,
+                    format!(
+                        "role {user} ran no statement that can be used, and may not see those of others"
+                    ),
+                    format!("GRANT pg_monitor TO {}", pgassay_sql::quote_identifier(user)),
+                ));
+            }
             let mut notes = Vec::new();
             if !arguments.no_check {
                 notes.extend(check(context, &mut workload, &session, &snapshot).await?);

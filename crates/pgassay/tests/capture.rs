@@ -158,6 +158,33 @@ fn values_that_the_application_does_not_ask_for_are_named_unless_that_is_not_wan
 }
 
 #[test]
+fn statements_that_the_role_may_not_see_are_named_with_the_grant() {
+    let server = logging_server();
+    server
+        .execute(
+            "postgres",
+            "CREATE EXTENSION pg_stat_statements; CREATE TABLE t (id int);
+             CREATE ROLE \"Little\" LOGIN; GRANT SELECT ON t TO \"Little\"; SELECT id FROM t",
+        )
+        .unwrap();
+    let state = tempfile::tempdir().unwrap();
+    let output = state.path().join("w.json");
+    let dsn = server.dsn("postgres").replace("postgres@", "Little@");
+    let dsn = dsn.replace("user=postgres", "user=Little");
+    let arguments = ["capture", &dsn, "-o", output.to_str().unwrap()];
+    let answer = pgassay(state.path(), &arguments);
+    assert_eq!(answer.status, 4, "{}{}", answer.stdout, answer.stderr);
+    assert!(answer.stderr.contains("GRANT pg_monitor TO \"Little\""), "{}", answer.stderr);
+    assert!(!output.exists());
+
+    server.execute("postgres", "SET ROLE \"Little\"; SELECT id FROM t").unwrap();
+    let answer = pgassay(state.path(), &arguments);
+    assert_eq!(answer.status, 0, "{}{}", answer.stdout, answer.stderr);
+    assert!(answer.stdout.contains("statements of other roles"), "{}", answer.stdout);
+    assert!(answer.stdout.contains("GRANT pg_monitor TO \"Little\""), "{}", answer.stdout);
+}
+
+#[test]
 fn masked_is_what_comes_from_rows_and_comments_too() {
     let server = logging_server();
     server

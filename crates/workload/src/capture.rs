@@ -4,7 +4,7 @@ use crate::WorkloadError;
 use crate::directory::Unknown;
 use crate::fill::fill_parameters;
 use pgassay_model::Timestamp;
-use pgassay_model::snapshot::{Snapshot, StatementStatistics};
+use pgassay_model::snapshot::{Server, Snapshot, StatementStatistics};
 use pgassay_model::workload::{SCHEMA, SkippedStatement, Workload, WorkloadStatement};
 use pgassay_postgres::Session;
 use pgassay_sql::{StatementKind, quote_identifier};
@@ -36,7 +36,8 @@ pub async fn capture_statements(
     options: &CaptureOptions,
 ) -> Result<Workload, WorkloadError> {
     let statistics = snapshot.statements.as_deref().ok_or(WorkloadError::NoStatistics)?;
-    let (statements, skipped) = select(statistics, options.limit);
+    let (statements, mut skipped) = select(statistics, options.limit);
+    skipped.extend(of_others(&snapshot.server));
     let mut workload = Workload {
         schema: SCHEMA.to_owned(),
         generated_at: Timestamp::now(),
@@ -115,6 +116,18 @@ fn select(
         })
         .collect();
     (statements, skipped)
+}
+
+/// What a role without pg_monitor may not see: the view has no identifiers and no texts of it.
+fn of_others(server: &Server) -> Option<SkippedStatement> {
+    (!server.monitor).then(|| SkippedStatement {
+        statement: "statements of other roles".into(),
+        reason: format!(
+            "hidden from role {user}, which is not a member of pg_monitor: GRANT pg_monitor TO {}",
+            quote_identifier(&server.user),
+            user = server.user
+        ),
+    })
 }
 
 /// The fingerprint of a statement that can be replayed, or why it can't.
