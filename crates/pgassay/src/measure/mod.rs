@@ -172,6 +172,10 @@ pub async fn measure(
             server.pool_wait_source = source.into();
         }
         measurement.pool = Some(window);
+    } else if session.is_some_and(Session::pooled) {
+        measurement.notes.push(
+            "a connection pooler answers: --pgbouncer (its console) tells the wait in it, --direct (the server itself) the rest".into(),
+        );
     } else if !target.pooled() {
         server.pool_wait_ms = Some(0.0);
         server.pool_wait_source = "no pooler on this way".into();
