@@ -1,7 +1,8 @@
 //! A throw-away PgBouncer on a candidate configuration: what it would make of the file, seen before the
 //! running one is touched.
 //!
-//! It listens only on a socket in a private directory and opens no server connections.
+//! It listens only on a socket in a private directory and opens no server connections. Where this process is
+//! killed, a shell beside it ends it and removes the directory, which holds the userlist's secrets.
 
 use crate::account::Account;
 use crate::snapshot::working_directory;
@@ -9,14 +10,23 @@ use crate::{Console, Ini, PgBouncerError, Userlist};
 use pgassay_model::connection::{ConnectionSettings, Host, Secret, SslMode};
 use pgassay_model::pooler::PoolerSetting;
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
+use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 
 const START: Duration = Duration::from_secs(10);
 const ADMIN: &str = "pgassay_rehearsal";
 const PORT: u16 = 6432;
+/// Becomes the program `$0` on the file `$1`. Its standard input ends without a line where this process is killed:
+/// then a shell beside it kills it and removes the directory `$2`.
+const GUARDED: &str = r#"exec 3<&0
+{ read -r over <&3 || { kill -9 $$; rm -rf -- "$2"; }; } >/dev/null 2>&1 &
+exec "$0" "$1" </dev/null 3<&-"#;
+/// Tells that shell that there is nothing to do.
+const OVER: &[u8] = b"over\n";
 
 /// What is rehearsed.
 #[derive(Debug, Clone)]
@@ -46,6 +56,7 @@ pub async fn rehearse(
     };
     let directory = tempfile::Builder::new()
         .prefix("pgassay-rehearsal-")
+        .permissions(std::fs::Permissions::from_mode(0o700))
         .tempdir_in("/tmp")
         .map_err(|error| set_up("creating a directory in /tmp", error))?;
     let place = |name: &str| directory.path().join(name);
@@ -96,8 +107,14 @@ pub async fn rehearse(
     let mut child = start(candidate, account, &cwd, directory.path()).map_err(|error| {
         PgBouncerError::RehearsalSetUp(format!("starting {}: {error}", candidate.binary.display()))
     })?;
+    let guard = child.stdin.take();
     let outcome =
         question(&mut child, directory.path(), pool_minimum.as_deref(), given.as_ref()).await;
+    if let Some(mut guard) = guard
+        && let Err(error) = guard.write_all(OVER).await
+    {
+        tracing::debug!(%error, "the shell beside the throw-away PgBouncer had ended by itself");
+    }
     // It holds nothing worth an orderly end.
     if let Err(error) = child.kill().await {
         tracing::debug!(%error, "the throw-away PgBouncer had ended by itself");
@@ -123,12 +140,15 @@ fn start(
     directory: &Path,
 ) -> std::io::Result<Child> {
     let log = std::fs::OpenOptions::new().append(true).open(directory.join("log"))?;
-    let mut command = Command::new(&candidate.binary);
+    let mut command = Command::new("/bin/sh");
     command
+        .args(["-c", GUARDED])
+        .arg(&candidate.binary)
         .arg(directory.join("ini"))
+        .arg(directory)
         .current_dir(cwd)
         .env_clear()
-        .stdin(Stdio::null())
+        .stdin(Stdio::piped())
         .stdout(log.try_clone()?)
         .stderr(log)
         .kill_on_drop(true);
@@ -163,6 +183,14 @@ async fn question(
             Err(error) => error,
         };
         if let Ok(Some(status)) = child.try_wait() {
+            // The shell's own, of a program that is not there or is none.
+            if let Some(126 | 127) = status.code() {
+                let log = std::fs::read(directory.join("log")).unwrap_or_default();
+                return Err(PgBouncerError::RehearsalSetUp(format!(
+                    "starting it: {}",
+                    String::from_utf8_lossy(&log).trim()
+                )));
+            }
             return Err(PgBouncerError::RehearsalFailed(format!(
                 "{status}: {}",
                 complaints(directory)
