@@ -224,6 +224,8 @@ pub(crate) async fn undo(
             found: "it is not what was backed up; nothing was written".into(),
         });
     }
+    // A process that was killed may have left one where nothing has to be replaced, too.
+    files::remove_left_over(path);
     let now = read(path)?;
     if now != content {
         files::replace(path, &now, &content)?;

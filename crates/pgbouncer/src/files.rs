@@ -1,10 +1,13 @@
 //! Replacing a file so that a crash leaves either the old content or the new, never a part of one.
 
 use crate::PgBouncerError;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+/// Begins the name of every temporary file.
+const PREFIX: &str = ".pgassay-";
 
 /// Backs a file up and replaces its content: refused where it no longer holds `before`.
 pub fn edit_file_safely(
@@ -41,9 +44,8 @@ pub fn back_up(path: &Path, backup: &Path) -> Result<(), PgBouncerError> {
 pub fn replace(path: &Path, before: &[u8], after: &[u8]) -> Result<(), PgBouncerError> {
     let target: PathBuf = path.canonicalize().map_err(PgBouncerError::file("finding", path))?;
     let directory = target.parent().unwrap_or(Path::new("/"));
-    let mut temporary = tempfile::Builder::new()
-        .prefix(".pgassay-")
-        .tempfile_in(directory)
+    remove_left_over(path);
+    let mut temporary = temporary_in(directory)
         .map_err(PgBouncerError::file("creating a temporary file in", directory))?;
     let failed = || PgBouncerError::file("writing", &target);
     temporary.write_all(after).map_err(failed())?;
@@ -54,6 +56,40 @@ pub fn replace(path: &Path, before: &[u8], after: &[u8]) -> Result<(), PgBouncer
     }
     temporary.persist(&target).map_err(|error| failed()(error.error))?;
     sync_directory(&target)
+}
+
+/// A temporary file with a lock on it, by which others know that it is in use. One that somebody took for left
+/// over before it was locked is made anew.
+fn temporary_in(directory: &Path) -> std::io::Result<tempfile::NamedTempFile> {
+    loop {
+        let temporary = tempfile::Builder::new().prefix(PREFIX).tempfile_in(directory)?;
+        temporary.as_file().lock()?;
+        if temporary.path().exists() {
+            return Ok(temporary);
+        }
+    }
+}
+
+/// Removes the temporary files beside `path` whose processes were killed: they hold what it was to hold, secrets
+/// too. What can't be removed is logged, since it keeps nothing from working.
+pub fn remove_left_over(path: &Path) {
+    let Ok(target) = path.canonicalize() else { return };
+    let directory = target.parent().unwrap_or(Path::new("/"));
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        let ours = entry.file_name().to_string_lossy().starts_with(PREFIX)
+            && entry.file_type().is_ok_and(|kind| kind.is_file());
+        if !ours {
+            continue;
+        }
+        let removed = File::open(entry.path()).and_then(|file| match file.try_lock() {
+            Ok(()) => std::fs::remove_file(entry.path()),
+            Err(TryLockError::WouldBlock) => Ok(()),
+            Err(TryLockError::Error(error)) => Err(error),
+        });
+        if let Err(error) = removed {
+            tracing::warn!(file = %entry.path().display(), %error, "a temporary file is left");
+        }
+    }
 }
 
 /// Gives `file` the owner, group and mode of `model`.
@@ -121,6 +157,21 @@ mod tests {
             assert!(matches!(result, Err(PgBouncerError::FileChanged { .. })));
         }
         assert_eq!(std::fs::read_to_string(&file).unwrap(), "someone else's");
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_temporary_file_goes_with_the_next_edit_unless_it_is_in_use() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("userlist.txt");
+        std::fs::write(&file, "old").unwrap();
+        let killed = directory.path().join(".pgassay-killed");
+        std::fs::write(&killed, "secret").unwrap();
+        let used = temporary_in(directory.path()).unwrap();
+        replace(&file, b"old", b"new").unwrap();
+        assert!(!killed.exists());
+        assert!(used.path().exists());
+        drop(used);
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 
