@@ -273,7 +273,7 @@ async fn connect(access: &PoolerAccess) -> Result<Console, ChangeError> {
     Console::connect(&access.console).await.map_err(|error| match error {
         PgBouncerError::Unreachable { .. }
         | PgBouncerError::LoginRefused { .. }
-        | PgBouncerError::TlsUnsupported { .. } => ChangeError::Connect(error.to_string()),
+        | PgBouncerError::TlsFailed { .. } => ChangeError::Connect(error.to_string()),
         error => error.into(),
     })
 }

@@ -1,11 +1,12 @@
 //! PgBouncer's administration console: simple query only, columns read by name.
 
 use crate::PgBouncerError;
-use pgassay_model::connection::{ConnectionSettings, Host, SslMode};
+use pgassay_model::connection::ConnectionSettings;
 use pgassay_model::pooler::{Pool, PoolerDatabase, PoolerSetting, PoolerTotals};
+use pgassay_postgres::PostgresError;
 use std::collections::BTreeMap;
 use std::time::Duration;
-use tokio_postgres::{NoTls, SimpleQueryMessage, SimpleQueryRow};
+use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow};
 
 /// PgBouncer's own database.
 const OWN: &str = "pgbouncer";
@@ -20,55 +21,31 @@ pub struct Console {
 }
 
 impl Console {
-    /// Connects. Without encryption: `require` and stricter are refused rather than ignored.
+    /// Connects, encrypted as `sslmode` asks for it.
     pub async fn connect(settings: &ConnectionSettings) -> Result<Console, PgBouncerError> {
-        let tcp = matches!(settings.host, Host::Tcp(_));
-        if tcp
-            && matches!(
-                settings.ssl_mode,
-                SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull
-            )
-        {
-            return Err(PgBouncerError::TlsUnsupported {
-                console: settings.to_string(),
-                mode: format!("{:?}", settings.ssl_mode).to_lowercase(),
-            });
-        }
-        let mut config = tokio_postgres::Config::new();
-        match &settings.host {
-            Host::Tcp(host) => config.host(host),
-            Host::Unix(directory) => config.host_path(directory),
-        };
-        config
-            .port(settings.port)
-            .user(&settings.user)
-            .dbname(&settings.database)
-            .application_name("pgassay")
-            .ssl_mode(tokio_postgres::config::SslMode::Disable)
-            .connect_timeout(settings.connect_timeout);
-        if let Some(password) = &settings.password {
-            config.password(password.expose());
-        }
-        let unreachable = |message: String| PgBouncerError::Unreachable {
-            console: settings.to_string(),
-            message,
-        };
+        let console = || settings.to_string();
         let limit = settings.connect_timeout.max(Duration::from_secs(1));
-        let (client, connection) = tokio::time::timeout(limit, config.connect(NoTls))
+        let client = tokio::time::timeout(limit, pgassay_postgres::client(settings))
             .await
-            .map_err(|_| unreachable(format!("no answer within {} s", limit.as_secs())))?
-            .map_err(|error| match error.as_db_error() {
-                Some(refusal) => PgBouncerError::LoginRefused {
-                    console: settings.to_string(),
-                    message: refusal.message().to_string(),
-                },
-                None => unreachable(causes(&error)),
+            .map_err(|_| PgBouncerError::Unreachable {
+                console: console(),
+                message: format!("no answer within {} s", limit.as_secs()),
+            })?
+            .map_err(|error| match error {
+                PostgresError::TlsFailed { message, .. } => {
+                    PgBouncerError::TlsFailed { console: console(), message }
+                }
+                PostgresError::LoginRefused { message, .. }
+                | PostgresError::StartingUp { message, .. } => {
+                    PgBouncerError::LoginRefused { console: console(), message }
+                }
+                PostgresError::Unreachable { message, .. } => {
+                    PgBouncerError::Unreachable { console: console(), message }
+                }
+                error => {
+                    PgBouncerError::Unreachable { console: console(), message: error.to_string() }
+                }
             })?;
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "console connection ended");
-            }
-        });
         Ok(Console { client, settings: settings.clone() })
     }
 

@@ -25,15 +25,15 @@ pub enum PgBouncerError {
         /// PgBouncer's message.
         message: String,
     },
-    /// Encryption was asked for, and is not supported on the console.
+    /// No encrypted connection as `sslmode` asks for it.
     #[error(
-        "the console at {console} can't be reached with sslmode {mode}: use its Unix socket, or sslmode=prefer"
+        "no encrypted connection to PgBouncer's console at {console}: {message}; check sslmode and sslrootcert"
     )]
-    TlsUnsupported {
+    TlsFailed {
         /// The console's address, without password.
         console: String,
-        /// The mode asked for.
-        mode: String,
+        /// What was wrong.
+        message: String,
     },
     /// A console command failed.
     #[error("{command} on PgBouncer's console failed: {message}{}", sqlstate.as_deref().map(|code| format!(" (SQLSTATE {code})")).unwrap_or_default())]

@@ -7,6 +7,9 @@ use tokio_postgres::config::SslMode as Negotiate;
 use tokio_postgres::{Client, Config, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+/// PgBouncer's words under `client_tls_sslmode=require`, of which the SQLSTATE says nothing.
+pub(crate) const POOLER_WANTS_TLS: &str = "SSL required";
+
 /// A connection that was made.
 pub(crate) struct Connected {
     pub client: Client,
@@ -33,12 +36,17 @@ impl Attempt {
     fn other_kind_may_do(&self) -> bool {
         match self {
             Attempt::Failed(PostgresError::TlsFailed { .. }) => true,
-            Attempt::Failed(PostgresError::LoginRefused { sqlstate, .. }) => {
-                sqlstate.as_deref() == Some("28000")
+            Attempt::Failed(PostgresError::LoginRefused { sqlstate, message, .. }) => {
+                sqlstate.as_deref() == Some("28000") || message == POOLER_WANTS_TLS
             }
             _ => false,
         }
     }
+}
+
+/// A plain connection, without the guards of a session: what is asked of it is not a server's SQL.
+pub async fn client(settings: &ConnectionSettings) -> Result<Client, PostgresError> {
+    connect(settings, None).await.map(|made| made.client).map_err(Attempt::into_error)
 }
 
 /// Connects with `options` as start-up switches.

@@ -1,5 +1,7 @@
 //! What can go wrong between us and a server, and what helps.
 
+use crate::connect::POOLER_WANTS_TLS;
+
 /// A failure of reaching, entering or asking a server. Names servers without passwords.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -96,6 +98,9 @@ impl PostgresError {
         match self {
             PostgresError::Unreachable { .. } => {
                 "check that the server runs, host and port, listen_addresses, and firewalls between".into()
+            }
+            PostgresError::LoginRefused { message, .. } if message == POOLER_WANTS_TLS => {
+                "the pooler takes encrypted connections only: sslmode=require or stricter".into()
             }
             PostgresError::LoginRefused { sqlstate, .. } => match sqlstate.as_deref() {
                 None | Some("28P01") => "check user and password (PGPASSWORD, ~/.pgpass, or in the DSN)".into(),

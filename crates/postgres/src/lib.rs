@@ -20,6 +20,7 @@ mod views;
 pub mod what_if;
 
 pub use activity::{Activity, ActivityReader, StatementCounters, memory_used};
+pub use connect::client;
 pub use counters::{counters, index_scans, statement_statistics};
 pub use error::PostgresError;
 pub use leaves::{Leaves, Uncounted, index_leaves};
