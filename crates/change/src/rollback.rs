@@ -77,9 +77,14 @@ impl Executor<'_> {
         // What can't be settled can't be taken back either, and is met again below.
         let (recovered, _) = self.settle_run(run).await?;
         tracing::debug!(run, settled = recovered.len(), "recovered");
+        let changes = self.journal.changes(run)?;
+        if changes.iter().any(|record| record.state.may_be_in_force()) {
+            // So that the next command tells of a process that is killed in the middle.
+            self.journal.finish_run(run, RunState::Unfinished)?;
+        }
         let mut taken_back = Vec::new();
         let mut failure = None;
-        for record in self.journal.changes(run)?.iter().rev() {
+        for record in changes.iter().rev() {
             if !record.state.may_be_in_force() {
                 continue;
             }

@@ -5,7 +5,7 @@ use crate::failure::{Exit, Failure};
 use crate::optimize::outcome;
 use crate::target::Target;
 use jiff::Timestamp;
-use pgassay_change::{ChangeError, Executor, Journal};
+use pgassay_change::{ChangeError, Executor, Journal, JournalState, RunRecord};
 use pgassay_model::run::{ChangeState, History, Run, RunState};
 use pgassay_model::workload::Workload;
 use std::path::Path;
@@ -15,22 +15,40 @@ pub fn cut_off(state: &Path) -> Vec<String> {
     if !state.join("journal.sqlite").exists() {
         return Vec::new();
     }
-    let Ok(runs) = Journal::open(state).and_then(|journal| journal.runs()) else {
-        return Vec::new();
-    };
-    runs.iter()
-        .filter_map(|run| {
-            let what = match run.state {
-                RunState::Unfinished if !run.process_alive() => {
-                    "was cut off and may have left changes"
-                }
-                RunState::FailedPartly => "failed and has left changes",
-                _ => return None,
-            };
-            Some(format!(
-                "run {} on {} {what}; `pgassay rollback {} DSN` finds out and restores",
+    let Ok(journal) = Journal::open(state) else { return Vec::new() };
+    let Ok(runs) = journal.runs() else { return Vec::new() };
+    let mut warnings = Vec::new();
+    for run in &runs {
+        let what = match run.state {
+            RunState::Unfinished if run.process_alive() => continue,
+            RunState::Unfinished => "was cut off and may have left changes",
+            RunState::FailedPartly => "failed and has left changes",
+            _ => {
+                warnings.extend(half_taken_back(&journal, run));
+                continue;
+            }
+        };
+        warnings.push(format!(
+            "run {} on {} {what}; `pgassay rollback {} DSN` finds out and restores",
+            run.run, run.target, run.run
+        ));
+    }
+    warnings
+}
+
+/// Single changes of a finished run that were being taken back when the process was killed.
+fn half_taken_back(journal: &Journal, run: &RunRecord) -> Vec<String> {
+    let changes = journal.changes(&run.run).unwrap_or_default();
+    changes
+        .iter()
+        .filter(|change| change.state == JournalState::RollingBack)
+        .map(|change| {
+            let id = &change.planned.id;
+            format!(
+                "taking back {id} of run {} on {} was begun and not finished; `pgassay rollback {}/{id} DSN` \
+                 finishes it",
                 run.run, run.target, run.run
-            ))
+            )
         })
         .collect()
 }

@@ -90,6 +90,44 @@ fn after_kill_9_the_next_command_says_so_and_a_rollback_restores() {
 }
 
 #[test]
+fn a_rollback_that_is_killed_is_told_by_the_next_command_and_goes_on_where_it_stopped() {
+    let shop = Shop::open(5_000);
+    let plan = plan(&shop);
+    let before = shop.everything();
+    for change in ["", "/c1"] {
+        assert_eq!(shop.pgassay(&["apply", &plan, &shop.dsn()]).status, 0);
+        let run = shop.pgassay(&["history", "--json"]).json()["runs"][0]["run"].clone();
+        let what = format!("{}{change}", run.as_str().unwrap());
+        let holder = hold(&shop);
+        let mut child = command(&shop.state())
+            .args(["rollback", &what, &shop.dsn()])
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        wait_until("the drop", || {
+            let dropping = "SELECT 1 FROM pg_stat_activity
+                            WHERE query LIKE 'DROP INDEX%' AND wait_event_type = 'Lock'";
+            !shop.server.query(DATABASE, dropping).unwrap().is_empty()
+        });
+        child.kill().unwrap();
+        child.wait().unwrap();
+        holder.release(&shop.server);
+
+        let history = shop.pgassay(&["history"]);
+        let told = format!("`pgassay rollback {what} DSN`");
+        assert!(history.stderr.contains(&told), "{}", history.stderr);
+        wait_until("the rollback", || shop.pgassay(&["rollback", &what, &shop.dsn()]).status == 0);
+        let history = shop.pgassay(&["history"]);
+        assert_eq!(history.stderr, "", "nothing is open");
+        if change.is_empty() {
+            assert_eq!(shop.everything(), before);
+        }
+    }
+    assert_eq!(shop.pgassay(&["rollback", "latest", &shop.dsn()]).status, 0);
+    assert_eq!(shop.everything(), before);
+}
+
+#[test]
 fn ctrl_c_during_a_build_undoes_everything_and_ends_with_130() {
     let shop = Shop::open(5_000);
     let plan = plan(&shop);
