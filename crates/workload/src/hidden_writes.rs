@@ -21,8 +21,8 @@ const READ_ONLY: &str = "25006";
 
 /// Marks statements that are known to only read, by what they can call; runs each of the others that seem to read, with
 /// up to 3 of their sets, in read-only transactions that are rolled back, and marks as writing what the server refuses
-/// there: INSERT, UPDATE and the like within functions, sequences that are advanced (nextval, setval), large objects.
-/// What no such transaction prevents (dblink, files) counts as writing without being run. Scripts that hold such a
+/// there: INSERT, UPDATE and the like within functions, sequences that are advanced (nextval, setval).
+/// What no such transaction prevents (dblink, files, large objects) counts as writing without being run. Scripts that hold such a
 /// statement are marked too.
 ///
 /// At most half a second for each execution, 3 s in all, the heaviest statements first; what only writes for other

@@ -146,11 +146,25 @@ impl MayWrite {
     }
 }
 
-/// Whether a statement names what no read-only transaction prevents: writing on another server or into a file, or
-/// making its session write again (`set_config('default_transaction_read_only', …)`).
+/// Functions that write large objects, in read-only transactions too before 16 (release notes of 16).
+const LARGE_OBJECTS: [&str; 9] = [
+    "lo_creat",
+    "lo_create",
+    "lo_from_bytea",
+    "lo_import",
+    "lo_put",
+    "lo_truncate",
+    "lo_truncate64",
+    "lo_unlink",
+    "lowrite",
+];
+
+/// Whether a statement names what no read-only transaction prevents: writing on another server, into a file or, before
+/// 16, into large objects, or making its session write again (`set_config('default_transaction_read_only', …)`).
 pub(crate) fn escapes(sql: &str) -> bool {
     sql.to_lowercase().split(|c| !in_word(c)).any(|word| {
         word.starts_with("dblink")
+            || LARGE_OBJECTS.contains(&word)
             || matches!(
                 word,
                 "lo_export" | "transaction_read_only" | "default_transaction_read_only"

@@ -66,10 +66,15 @@ async fn what_writes_at_once_is_found_and_what_lifts_a_sessions_guard_counts_as_
             "SELECT * FROM ticket",
             "SELECT nextval('tickets')",
             "SELECT set_config('default_transaction_read_only', 'off', false)",
+            "SELECT lo_create(0)",
+            "SELECT pg_catalog.lowrite(lo_open(1, 131072), '')",
             "UPDATE visits SET n = 1",
         ],
     )
     .await;
+    let large_objects = "SELECT count(*) FROM pg_largeobject_metadata";
+    let left = target.server.query(&target.database, large_objects).unwrap();
+    assert_eq!(left, [[Some("0".to_owned())]], "nothing was run to see");
     for statement in &workload.statements {
         assert!(statement.writes && !statement.reads_only, "{}", statement.sql);
     }
