@@ -14,8 +14,9 @@ use std::collections::BinaryHeap;
 pub(super) const STARTS: [f64; 3] = [1.0, 0.5, 0.0];
 /// Times that a set is confirmed and climbed from again.
 const CONFIRMATIONS: usize = 8;
-/// Rounds over the budgets in which is looked beside the best sets, and in which parts are torn out and built again.
-const PROBING_ROUNDS: usize = 2;
+/// Rounds over the budgets in which is looked beside the best sets, at what takes no more than such a part of the budget.
+const PROBED: [u64; 2] = [10, 40];
+/// Rounds in which parts are torn out and built again.
 const REBUILDING_ROUNDS: usize = 3;
 /// Times that a set of many statements without answers is looked at while it is confirmed, whether it can still be
 /// better than the best one.
@@ -57,14 +58,14 @@ impl Search<'_> {
                 search.shrink(*limit);
             });
         }
-        for _ in 0..PROBING_ROUNDS {
+        for space in PROBED {
             for limit in &limits {
                 if self.stop.requested() {
                     break;
                 }
                 spend(self, part(PROBING), &mut |search| {
                     search.climb_on(*limit);
-                    search.probe(*limit);
+                    search.probe(*limit, space);
                     search.climb_on(*limit);
                     search.force_each(*limit);
                     search.rebuild_each(*limit);

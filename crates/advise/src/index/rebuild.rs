@@ -10,9 +10,13 @@ use std::collections::BTreeSet;
 const TRIES: usize = 20;
 const MANY_MOVES: usize = 1_000;
 const MANY_STATEMENTS: usize = 30;
-/// Rounds in which candidates are offered beside the best set, and the part of the budget that each may take at least.
+/// Rounds in which candidates are offered beside the best set.
 const PROBES: usize = 3;
-const SPACE: u64 = 10;
+/// So many times the tries, a move is forced in, and parts are torn out.
+const FORCED: usize = 4;
+const TEARS: usize = 4;
+/// How much worse a set may be expected to be, as a share of the objective, to be worth improving.
+const NEAR: f64 = 0.02;
 /// Indexes torn out at once, at most.
 const TORN: u64 = 4;
 
@@ -40,11 +44,12 @@ impl Random {
 }
 
 impl Search<'_> {
-    /// Offers to the statements, beside the best set, all other candidates that there is space for, at once and in a few
-    /// rounds as at the beginning: what is worth something only beside these indexes shows now.
-    pub(super) fn probe(&mut self, limit: u64) {
+    /// Offers to the statements, beside the best set, all other candidates that there is space for or that take no more
+    /// than such a part of the budget, at once and in a few rounds as at the beginning: what is worth something only
+    /// beside these indexes shows now, of large ones and then of small ones, which no plan would use beside the large.
+    pub(super) fn probe(&mut self, limit: u64, part: u64) {
         let Some(best) = self.best(limit) else { return };
-        let space = (limit - best.size).max(limit / SPACE);
+        let space = (limit - best.size).max(limit / part);
         let trial = self.trial(&best.set);
         let mut found: BTreeSet<Set> = BTreeSet::new();
         for statement in 0..trial.masks.len() {
@@ -101,7 +106,7 @@ impl Search<'_> {
                 }
                 let mut trial = without.clone();
                 self.build(&mut trial, limit, gravity, None, &[*out]);
-                self.settle(trial, limit);
+                self.settle_if_near(trial, limit);
             }
         }
     }
@@ -110,10 +115,11 @@ impl Search<'_> {
     /// size until all fits, and goes on from there: how a large index comes in for several small ones.
     pub(super) fn force_each(&mut self, limit: u64) {
         let Some(best) = self.best(limit).filter(|_| limit != u64::MAX) else { return };
-        let tries = 2 * self.tries();
-        let mut trial = self.trial(&best.set);
-        self.weigh_moves(&mut trial);
-        let Some(gains) = trial.gains else { return };
+        let tries = FORCED * self.tries();
+        let mut base = self.trial(&best.set);
+        base.settled.extend(0..self.meets.len());
+        self.weigh_moves(&mut base);
+        let Some(gains) = &base.gains else { return };
         let mut open: Vec<(f64, &Vec<usize>)> = self
             .moves
             .iter()
@@ -129,8 +135,7 @@ impl Search<'_> {
             if self.stop.requested() || self.questions == 0 {
                 return;
             }
-            let mut trial = self.trial(&best.set);
-            trial.settled.extend(0..self.meets.len());
+            let mut trial = base.clone();
             let new: Vec<usize> =
                 added.iter().copied().filter(|one| !best.set.contains(one)).collect();
             self.change(&mut trial, &[], &new);
@@ -142,9 +147,17 @@ impl Search<'_> {
             }
             if trial.weighed.size <= limit {
                 self.build(&mut trial, limit, 0.5, None, &[]);
-                self.settle(trial, limit);
+                self.settle_if_near(trial, limit);
             }
         }
+    }
+
+    /// Improves and confirms a set that is not expected to be much worse than the best one; whether it is better.
+    fn settle_if_near(&mut self, trial: Trial, limit: u64) -> bool {
+        let best = self.best(limit);
+        let least = best.map_or(0.0, |best| self.penalised(best.objective(), best.set.len()));
+        let is_near = self.penalised(trial.objective(), trial.set.len()) <= least + NEAR;
+        is_near && self.settle(trial, limit)
     }
 
     /// What each index of a set is worth for its size, the least first.
@@ -162,7 +175,7 @@ impl Search<'_> {
     /// Tears parts out of the best set and builds them again; whether that found a better one.
     pub(super) fn rebuild(&mut self, limit: u64, random: &mut Random) -> bool {
         let mut found = false;
-        for _ in 0..self.tries() {
+        for _ in 0..TEARS * self.tries() {
             if self.stop.requested() || self.questions == 0 {
                 break;
             }
@@ -177,7 +190,7 @@ impl Search<'_> {
             let gravity = random.share();
             let forbidden: &[usize] = if random.below(2) == 0 { &torn } else { &[] };
             self.build(&mut trial, limit, gravity, Some(random.next()), forbidden);
-            found |= self.settle(trial, limit);
+            found |= self.settle_if_near(trial, limit);
         }
         found
     }
