@@ -5,6 +5,7 @@
 //! values and returns values: no I/O, no clock, no random source.
 
 mod abort;
+mod alike;
 mod change;
 mod drift;
 mod errors;
@@ -23,6 +24,7 @@ mod steady;
 mod weights;
 
 pub use abort::AbortRules;
+pub use alike::differences;
 pub use change::{Design, Sense, compare};
 pub use gate::{AaGate, aa_gate};
 pub use margins::Margins;

@@ -86,6 +86,11 @@ pub async fn verify(context: &Context<'_>, arguments: &cli::Verify) -> Result<An
         measure::measure(&target, Some(&session), console.as_ref(), &workload, &options).await?;
     some_answered(&after)?;
     after.notes.extend(side_effects::notes(&workload, &snapshot, options.writes));
+    after.notes.extend(
+        pgassay_judge::differences(&before, &after)
+            .iter()
+            .map(|difference| format!("not the load of the measurement before: {difference}")),
+    );
     let mut run = outcome::verified(&session, console.as_ref(), run, before, after, &goal).await?;
     if let Some(plan) = &run.plan {
         let tested = estimates::check(&target, Some(&workload), plan, &run.changes).await?;
@@ -113,8 +118,11 @@ pub fn compare(context: &Context<'_>, arguments: &cli::Compare) -> Result<Answer
         bench::CONFIDENCE,
     );
     let (verdict, reason) = pgassay_judge::overall(&comparison, &margins);
+    let differences = pgassay_judge::differences(&before, &after);
+    let not_alike: String =
+        differences.iter().map(|difference| format!("not the same load: {difference}\n")).collect();
     let text = format!(
-        "{verdict}: {reason}\n{COMPARED}\n\n{}",
+        "{verdict}: {reason}\n{COMPARED}\n{not_alike}\n{}",
         pgassay_report::comparison_terminal(&comparison, context.color)
     );
     let json = serde_json::json!({
@@ -123,6 +131,7 @@ pub fn compare(context: &Context<'_>, arguments: &cli::Compare) -> Result<Answer
         "verdict": verdict,
         "reason": reason,
         "design": COMPARED,
+        "differences": differences,
         "comparison": comparison,
     });
     Ok(Answer { text, json: json.to_string(), yes: verdict != Verdict::Regressed })

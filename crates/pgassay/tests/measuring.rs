@@ -50,3 +50,43 @@ fn the_wait_in_a_pooler_that_nobody_named_is_unknown_not_nothing() {
     let direct = measured(&server.dsn("postgres"));
     assert_eq!(direct["ledger_ms"]["pool_wait"], 0.0);
 }
+
+#[test]
+fn files_of_different_loads_are_compared_with_what_differs() {
+    let server =
+        Postgres::start(PostgresOptions { stop_with_process: true, ..PostgresOptions::default() })
+            .unwrap();
+    let state = tempfile::tempdir().unwrap();
+    let file = |name: &str| state.path().join(name).to_str().unwrap().to_owned();
+    let measured = |name: &str, statements: &[(&str, &str)], more: &[&str]| {
+        let workload = file(&format!("{name}.workload"));
+        std::fs::create_dir(&workload).unwrap();
+        for (id, sql) in statements {
+            std::fs::write(format!("{workload}/{id}.sql"), sql).unwrap();
+        }
+        let (dsn, output) = (server.dsn("postgres"), file(name));
+        let load = ["--duration", "500ms", "--warmup", "0s", "-o", &output];
+        let arguments = [&["measure", &dsn, "--workload", &workload][..], &load, more].concat();
+        let answer = pgassay(state.path(), &arguments);
+        assert_eq!(answer.status, 0, "{}{}", answer.stdout, answer.stderr);
+        output
+    };
+    let one = measured("one", &[("a", "SELECT 1"), ("b", "SELECT 2")], &["--clients", "1"]);
+    let two = measured(
+        "two",
+        &[("a", "SELECT pg_sleep(0.001)"), ("c", "SELECT 3")],
+        &["--clients", "2", "--protocol", "simple"],
+    );
+    let again = pgassay(state.path(), &["compare", &one, &one, "--json"]);
+    assert_eq!(again.json()["differences"], serde_json::json!([]));
+    let other = pgassay(state.path(), &["compare", &one, &two]).stdout;
+    for part in [
+        "clients: 1 before, 2 after",
+        "protocol: extended before, simple after",
+        "another statement after than before: a",
+        "asked only before: b",
+        "asked only after: c",
+    ] {
+        assert!(other.contains(&format!("not the same load: {part}\n")), "{part}: {other}");
+    }
+}
