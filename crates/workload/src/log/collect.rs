@@ -205,15 +205,13 @@ impl<'o> Collector<'o> {
         let share = micros.unwrap_or(0) / asked.max(1);
         let took =
             if asked == 1 { Took::of(micros) } else { Took { message: micros, own: None, share } };
-        if asked > 1 {
-            self.tally.messages += 1;
-        }
         // Values are literals in such a message, and its identifier is that of one statement.
         let detail = Some(entry.detail).filter(|detail| {
             detail.starts_with(b"prepare: ") && detail.len() * parts.len() <= MOST_DETAILS
         });
         let entry = Entry { query_id: None, detail: detail.unwrap_or_default(), ..*entry };
         let mut implicit = false;
+        let known = self.tally.statements;
         for part in parts {
             if self.control(key, part) {
                 implicit = false;
@@ -227,6 +225,10 @@ impl<'o> Collector<'o> {
                 implicit = true;
             }
             self.one(&entry, key, took, part);
+        }
+        // pgassay's own are not.
+        if self.tally.statements - known > 1 {
+            self.tally.messages += 1;
         }
         if let Some(key) = key.filter(|_| implicit) {
             self.recording.state(key).end(false);
