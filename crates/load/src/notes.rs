@@ -80,7 +80,8 @@ fn failures(facts: &Facts<'_>) -> Option<String> {
     }
 }
 
-fn behind(facts: &Facts<'_>) -> Option<String> {
+/// Whether the load fell behind what was intended, in words.
+pub(crate) fn behind(facts: &Facts<'_>) -> Option<String> {
     let rate = match (facts.options.mode.rate(), facts.sessions_at_once) {
         (Some(rate), _) => rate,
         (None, Some(_)) => {
@@ -103,6 +104,13 @@ fn behind(facts: &Facts<'_>) -> Option<String> {
     );
     if facts.unsent > 0 {
         note.push_str(&format!(", and {} requests were never sent", facts.unsent));
+    }
+    let last_answer = facts.tally.last_answer();
+    if last_answer > facts.options.duration {
+        note.push_str(&format!(
+            "; throughput is that of the {:.1} s until the last answer",
+            last_answer.as_secs_f64()
+        ));
     }
     Some(note)
 }

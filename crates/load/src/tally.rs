@@ -95,6 +95,8 @@ pub(crate) struct Tally {
     lag: Option<Distribution>,
     /// Nanoseconds.
     block: u64,
+    /// When the last answer without error came, nanoseconds since the window began.
+    last_answer: u64,
 }
 
 /// A statement or a script: its identity and its text.
@@ -136,7 +138,13 @@ impl Tally {
             blocks: (0..blocks).map(new_block).collect::<Result<_, LoadError>>()?,
             statements: (0..statements).map(new_statement).collect::<Result<_, LoadError>>()?,
             block: nanoseconds(block),
+            last_answer: 0,
         })
+    }
+
+    /// When the last answer without error came, since the window began.
+    pub(crate) fn last_answer(&self) -> Duration {
+        Duration::from_nanos(self.last_answer)
     }
 
     pub(crate) fn add(&mut self, sample: Sample) {
@@ -166,6 +174,7 @@ impl Tally {
             return;
         }
         own.distribution.record(sample.latency);
+        self.last_answer = self.last_answer.max(sample.start.saturating_add(sample.latency));
         if whole {
             block.distribution.record(sample.latency);
         }

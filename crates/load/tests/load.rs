@@ -155,6 +155,8 @@ fn a_load_that_falls_behind_says_so_and_ends() {
         measurement.notes
     );
     assert!(measurement.latency_ms.max > 300.0);
+    // One client that is answered ten times a second, also after the end of what was intended.
+    assert!(measurement.throughput < 10.5, "{}", measurement.throughput);
 }
 
 #[test]
