@@ -76,13 +76,17 @@ impl Executor<'_> {
     pub async fn rollback_run(&mut self, run: &str) -> Result<Vec<String>, ChangeError> {
         // What can't be settled can't be taken back either, and is met again below.
         let (recovered, _) = self.settle_run(run).await?;
-        tracing::debug!(run, settled = recovered.len(), "recovered");
         let changes = self.journal.changes(run)?;
         if changes.iter().any(|record| record.state.may_be_in_force()) {
             // So that the next command tells of a process that is killed in the middle.
             self.journal.finish_run(run, RunState::Unfinished)?;
         }
-        let mut taken_back = Vec::new();
+        // What an earlier attempt had begun to take back is taken back now.
+        let mut taken_back: Vec<String> = recovered
+            .into_iter()
+            .filter(|change| change.state == JournalState::RolledBack)
+            .map(|change| change.id)
+            .collect();
         let mut failure = None;
         for record in changes.iter().rev() {
             if !record.state.may_be_in_force() {

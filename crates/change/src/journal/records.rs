@@ -118,9 +118,19 @@ impl RunRecord {
         let there = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None);
         // EPERM: it is there, and another user's.
         matches!(there, Ok(()) | Err(nix::errno::Errno::EPERM))
+            && !process_ended(self.pid)
             && process_started(self.pid)
                 .is_none_or(|started| started <= self.started_at.as_second() + 1)
     }
+}
+
+/// Whether a process has ended and only waits for its parent to notice, which some containers' first process never
+/// does (proc(5): field 3 of /proc/PID/stat).
+fn process_ended(pid: u32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat"))
+        .ok()
+        .and_then(|stat| stat.rsplit_once(')')?.1.split_whitespace().next().map(str::to_owned))
+        .is_some_and(|state| matches!(state.as_str(), "Z" | "X"))
 }
 
 /// When a process started, in seconds since 1970; None where the system does not tell (proc(5): field 22 of
