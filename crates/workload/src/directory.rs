@@ -10,6 +10,9 @@ use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// Longer statements are left out, as from logs: parsing one of 50 MB takes minutes.
+const MOST_STATEMENT: usize = 1 << 20;
+
 /// No relation is known: whether a statement writes can be told from its text alone.
 pub(crate) struct Unknown;
 
@@ -76,6 +79,12 @@ fn statement(
     if file.sql.is_empty() {
         return skipped("", "holds no statement".into());
     }
+    if file.sql.len() > MOST_STATEMENT {
+        return skipped(
+            &beginning(&file.sql),
+            format!("a statement of {} bytes; at most 1 MB is read", file.sql.len()),
+        );
+    }
     let shape = match pgassay_sql::shape(&file.sql, &Unknown) {
         Ok(shape) => shape,
         Err(error) => return skipped(&file.sql, error.to_string()),
@@ -89,6 +98,11 @@ fn statement(
         parameters: file.params,
         ..WorkloadStatement::default()
     }))
+}
+
+/// Enough of a long statement to know it by.
+fn beginning(sql: &str) -> String {
+    sql.chars().take(100).chain(['…']).collect()
 }
 
 /// What a file says. Its lines `-- weight:` and `-- params:` stand before the statement or after it, so that
@@ -190,6 +204,14 @@ mod tests {
             file.params,
             [vec![Some("7".into()), None], vec![Some("x'y".into()), Some("true".into())]]
         );
+    }
+
+    #[test]
+    fn a_statement_over_1_mb_is_left_out_with_its_size() {
+        let text = format!("SELECT '{}'", "x".repeat(1 << 20));
+        let skipped = statement(Path::new("big.sql"), &text).unwrap().unwrap_err();
+        assert!(skipped.reason.contains("big.sql: a statement of 1048585 bytes"), "{skipped:?}");
+        assert!(skipped.statement.len() < 200, "{skipped:?}");
     }
 
     #[test]
