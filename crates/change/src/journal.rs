@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Version of the stored format, in `PRAGMA user_version`.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 /// Name of the file in the state directory.
 const FILE: &str = "journal.sqlite";
@@ -62,6 +62,9 @@ CREATE TABLE observations (
   before TEXT NOT NULL
 );
 ";
+
+/// What came with version 3: a run is worked on again by the process that rolls it back.
+const WORKED_ON: &str = "ALTER TABLE runs ADD COLUMN worked_on_since TEXT;";
 
 /// What went wrong with the journal.
 #[derive(Debug, thiserror::Error)]
@@ -162,6 +165,9 @@ impl Journal {
         }
         if found < 2 {
             transaction.execute_batch(OBSERVATIONS).map_err(failed)?;
+        }
+        if found < VERSION {
+            transaction.execute_batch(WORKED_ON).map_err(failed)?;
             transaction.pragma_update(None, "user_version", VERSION).map_err(failed)?;
         }
         transaction.commit().map_err(failed)?;
@@ -221,6 +227,16 @@ impl Journal {
         self.update_run(run, "UPDATE runs SET state = ?2 WHERE run = ?1", &state_name(state))
     }
 
+    /// Records that this process works on a run that another one has left.
+    pub fn take_up(&self, run: &str) -> Result<(), JournalError> {
+        let (state, now) = (state_name(RunState::Unfinished), Timestamp::now().to_string());
+        self.execute(
+            "UPDATE runs SET state = ?2, pid = ?3, worked_on_since = ?4 WHERE run = ?1",
+            params![run, state, std::process::id(), now],
+        )?;
+        Ok(())
+    }
+
     /// Records where the schema snapshot and the backups of a run lie.
     pub fn save_backups(&self, run: &str, paths: &[PathBuf]) -> Result<(), JournalError> {
         let text = encode("the backups", &paths)?;
@@ -272,7 +288,8 @@ impl Journal {
         let connection = self.lock();
         let mut statement = connection
             .prepare(
-                "SELECT run, target, system_identifier, database, started_at, state, pid, backups
+                "SELECT run, target, system_identifier, database, started_at, state, pid, backups,
+                        coalesce(worked_on_since, started_at)
                  FROM runs ORDER BY started_at DESC, rowid DESC",
             )
             .map_err(|e| self.failed(e))?;
@@ -291,6 +308,10 @@ impl Journal {
                         state: serde_json::from_value(serde_json::Value::String(row.get(5)?))
                             .unwrap_or(RunState::Unfinished),
                         pid: row.get(6)?,
+                        worked_on_since: row
+                            .get::<_, String>(8)?
+                            .parse()
+                            .unwrap_or(Timestamp::UNIX_EPOCH),
                         backups: Vec::new(),
                     },
                     row.get::<_, String>(7)?,

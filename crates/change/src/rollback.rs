@@ -79,7 +79,7 @@ impl Executor<'_> {
         let changes = self.journal.changes(run)?;
         if changes.iter().any(|record| record.state.may_be_in_force()) {
             // So that the next command tells of a process that is killed in the middle.
-            self.journal.finish_run(run, RunState::Unfinished)?;
+            self.journal.take_up(run)?;
         }
         // What an earlier attempt had begun to take back is taken back now.
         let mut taken_back: Vec<String> = recovered

@@ -78,10 +78,12 @@ fn a_journal_of_the_first_version_goes_on_and_holds_observations_from_then_on() 
     let state = tempfile::tempdir().unwrap();
     let run = Journal::open(state.path()).unwrap().start_run(&shop(), None).unwrap();
     let file = rusqlite::Connection::open(state.path().join("journal.sqlite")).unwrap();
-    file.execute_batch("DROP TABLE observations; PRAGMA user_version = 1").unwrap();
+    let first = "DROP TABLE observations; ALTER TABLE runs DROP COLUMN worked_on_since; PRAGMA user_version = 1";
+    file.execute_batch(first).unwrap();
     drop(file);
     let journal = Journal::open(state.path()).unwrap();
     assert_eq!(journal.load_observation(&run).unwrap(), None);
+    assert!(journal.run(&run).unwrap().process_alive());
     let observed = Observation {
         schema: observation::SCHEMA.into(),
         started_at: pgassay_model::Timestamp::UNIX_EPOCH,
@@ -98,6 +100,22 @@ fn a_journal_of_the_first_version_goes_on_and_holds_observations_from_then_on() 
     drop(journal);
     let journal = Journal::open(state.path()).unwrap();
     assert_eq!(journal.load_observation(&run).unwrap(), Some(observed));
+}
+
+#[test]
+fn a_run_that_another_process_has_taken_up_is_not_taken_for_left() {
+    let state = tempfile::tempdir().unwrap();
+    let journal = Journal::open(state.path()).unwrap();
+    let run = journal.start_run(&shop(), None).unwrap();
+    let file = rusqlite::Connection::open(state.path().join("journal.sqlite")).unwrap();
+    // Longer ago than any process that is there: of the same number, and not the same.
+    file.execute_batch("UPDATE runs SET started_at = '2001-01-01T00:00:00Z'").unwrap();
+    assert!(!journal.run(&run).unwrap().process_alive());
+    journal.finish_run(&run, RunState::Finished).unwrap();
+    journal.take_up(&run).unwrap();
+    let record = journal.run(&run).unwrap();
+    assert_eq!((record.state, record.pid), (RunState::Unfinished, std::process::id()));
+    assert!(record.process_alive());
 }
 
 /// Documents as the first version wrote them: they must load for ever.

@@ -72,8 +72,10 @@ pub struct RunRecord {
     pub started_at: Timestamp,
     /// Where it stands.
     pub state: RunState,
-    /// Process that started it.
+    /// Process that works on it: that started it, or that takes it back.
     pub pid: u32,
+    /// Since when it does.
+    pub worked_on_since: Timestamp,
     /// Schema snapshot and backups.
     pub backups: Vec<PathBuf>,
 }
@@ -112,7 +114,7 @@ impl RunRecord {
             }
     }
 
-    /// Whether the process that started it is still there; a later process of the same number is another.
+    /// Whether the process that works on it is still there; a later process of the same number is another.
     pub fn process_alive(&self) -> bool {
         let Ok(pid) = i32::try_from(self.pid) else { return false };
         let there = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None);
@@ -120,7 +122,7 @@ impl RunRecord {
         matches!(there, Ok(()) | Err(nix::errno::Errno::EPERM))
             && !process_ended(self.pid)
             && process_started(self.pid)
-                .is_none_or(|started| started <= self.started_at.as_second() + 1)
+                .is_none_or(|started| started <= self.worked_on_since.as_second() + 1)
     }
 }
 

@@ -2,7 +2,7 @@
 //! comes.
 
 use super::{
-    Application, BY_CUSTOMER, Mix, SHORT, Scene, TURN, apply_until_told, index, planned, watch,
+    Application, BY_CUSTOMER, Mix, SHORT, Scene, TURN, apply_until_kept, index, planned, watch,
 };
 use crate::passive;
 use crate::past_runs;
@@ -83,7 +83,7 @@ async fn statistics_are_kept_where_estimates_came_nearer_and_taken_back_where_ot
     let useless = planned("c3", "indexes", useless, &[]);
     let mut plan = scene.plan(vec![good, indexed, useless]);
     plan.workload = Some(workload());
-    let run = apply_until_told(&scene, &plan, &watch(10)).await;
+    let run = apply_until_kept(&scene, &plan, &watch(10), &["c1", "c2"]).await;
     let change = |id: &str| run.changes.iter().find(|change| change.id == id).unwrap();
     assert_eq!(change("c1").state, ChangeState::Kept, "{run:#?}");
     assert!(change("c1").reason.contains("pair: "), "{}", change("c1").reason);
