@@ -222,13 +222,13 @@ fn watch(buckets: u32) -> Watch {
     Watch { window: BUCKET * buckets, bucket: BUCKET, seed: 42, keep_inconclusive: false }
 }
 
-/// Applies a plan until these changes are kept, at most three times: a machine that others keep busy may really change
+/// Applies a plan until these changes are kept, at most five times: a machine that others keep busy may really change
 /// its speed between two windows, and what it does to statements that a change does not touch is no improvement.
 async fn apply_until_kept(scene: &Scene, plan: &Plan, watch: &Watch, ids: &[&str]) -> Run {
     let is_kept = |run: &Run, id: &str| {
         run.changes.iter().any(|change| change.id == id && change.state == ChangeState::Kept)
     };
-    for _ in 0..2 {
+    for _ in 0..4 {
         let run = passive::apply(&scene.target, plan, watch).await.unwrap();
         if ids.iter().all(|id| is_kept(&run, id)) {
             return run;
