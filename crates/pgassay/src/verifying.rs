@@ -17,7 +17,6 @@ use crate::passive;
 use crate::passive::watch;
 use crate::past_runs;
 use jiff::Timestamp;
-use pgassay_judge::{Design, Margins};
 use pgassay_model::comparison::Verdict;
 use pgassay_model::measurement::{self, Measurement};
 use pgassay_model::plan::PlannedChange;
@@ -109,15 +108,7 @@ pub async fn verify(context: &Context<'_>, arguments: &cli::Verify) -> Result<An
 pub fn compare(context: &Context<'_>, arguments: &cli::Compare) -> Result<Answer, Failure> {
     let before: Measurement = read_json(&arguments.before, measurement::SCHEMA)?;
     let after: Measurement = read_json(&arguments.after, measurement::SCHEMA)?;
-    let margins = Margins::default();
-    let comparison = pgassay_judge::compare_measurements(
-        &before,
-        &after,
-        Design::BeforeAfter,
-        &margins,
-        bench::CONFIDENCE,
-    );
-    let (verdict, reason) = pgassay_judge::overall(&comparison, &margins);
+    let (comparison, verdict, reason) = outcome::against(&before, &after);
     let differences = pgassay_judge::differences(&before, &after);
     let not_alike: String =
         differences.iter().map(|difference| format!("not the same load: {difference}\n")).collect();

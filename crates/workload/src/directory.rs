@@ -1,7 +1,7 @@
 //! A directory of `.sql` files, one statement each.
 
 use crate::WorkloadError;
-use crate::file::read_text;
+use crate::file::{MOST_STATEMENT, read_text};
 use pgassay_model::Timestamp;
 use pgassay_model::index::RelationName;
 use pgassay_model::workload::{SCHEMA, SkippedStatement, Workload, WorkloadStatement};
@@ -9,9 +9,6 @@ use pgassay_sql::Catalog;
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
-
-/// Longer statements are left out, as from logs: parsing one of 50 MB takes minutes.
-const MOST_STATEMENT: usize = 1 << 20;
 
 /// No relation is known: whether a statement writes can be told from its text alone.
 pub(crate) struct Unknown;

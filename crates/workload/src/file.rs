@@ -6,6 +6,9 @@ use std::fs::{self, OpenOptions};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+/// Longer statements are left out, of directories and of logs: parsing one of 50 MB takes minutes.
+pub(crate) const MOST_STATEMENT: usize = 1 << 20;
+
 /// Reads a workload: a document written by `capture`, a directory of `.sql` files, or pgbench scripts: one
 /// file or several with commas between, each with `@` and its weight where that is not 1.
 ///

@@ -22,8 +22,8 @@ const READ_ONLY: &str = "25006";
 /// Marks statements that are known to only read, by what they can call; runs each of the others that seem to read, with
 /// up to 3 of their sets, in read-only transactions that are rolled back, and marks as writing what the server refuses
 /// there: INSERT, UPDATE and the like within functions, sequences that are advanced (nextval, setval).
-/// What no such transaction prevents (dblink, files, large objects) counts as writing without being run. Scripts that hold such a
-/// statement are marked too.
+/// What no such transaction prevents (dblink, files, large objects) counts as writing without being run. Scripts that
+/// hold such a statement are marked too.
 ///
 /// At most half a second for each execution, 3 s in all, the heaviest statements first; what only writes for other
 /// values, or later than that, is not found, and so not known to only read.

@@ -322,6 +322,16 @@ pub fn untouched(
     })
 }
 
+/// Two measurements that nothing is known of but which came first, with the verdict and its reason.
+pub fn against(before: &Measurement, after: &Measurement) -> (Vec<Comparison>, Verdict, String) {
+    let margins = Margins::default();
+    let design = Design::BeforeAfter;
+    let comparison =
+        pgassay_judge::compare_measurements(before, after, design, &margins, CONFIDENCE);
+    let (verdict, reason) = pgassay_judge::overall(&comparison, &margins);
+    (comparison, verdict, reason)
+}
+
 /// A run measured again: `before` against `after`, with what is in force now.
 pub async fn verified(
     session: &Session,
@@ -331,15 +341,7 @@ pub async fn verified(
     after: Measurement,
     goal: &Goal,
 ) -> Result<Run, Failure> {
-    let margins = Margins::default();
-    let comparison = pgassay_judge::compare_measurements(
-        &before,
-        &after,
-        Design::BeforeAfter,
-        &margins,
-        CONFIDENCE,
-    );
-    let (verdict, reason) = pgassay_judge::overall(&comparison, &margins);
+    let (comparison, verdict, reason) = against(&before, &after);
     let mut changes = run.changes;
     for change in changes.iter_mut().filter(|change| in_force(change.state)) {
         change.verdict = Some(verdict);

@@ -1,5 +1,6 @@
 //! From entries to statements: counts, times, values and the recording.
 
+use crate::file::MOST_STATEMENT;
 use crate::log::LogOptions;
 use crate::log::auto_explain;
 use crate::log::entry::{Entry, Severity};
@@ -12,9 +13,6 @@ use crate::log::table::Table;
 use crate::log::time::Micros;
 use crate::log::values::encode;
 use memchr::memchr;
-
-/// Longer statements are left out.
-const MOST_STATEMENT: usize = 1 << 20;
 
 /// Where a message of several statements is long, its DETAIL is not read again for each.
 const MOST_DETAILS: usize = 1 << 24;
